@@ -1,0 +1,51 @@
+// Builds dist/: the tremolo command, the gateway, and the inference worker. Runs in the package's `prepare` step.
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { build } from 'esbuild';
+
+const root = new URL('..', import.meta.url).pathname;
+const dist = `${root}dist`;
+
+/** What cannot be bundled: native libraries, found in node_modules at run time. */
+const external = ['onnxruntime-node', 'serialport', '@tensorflow/tfjs-node'];
+
+const common = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: 'node',
+  target: 'node20.19',
+  format: 'esm',
+  splitting: true,
+  external,
+  outdir: dist,
+  sourcemap: 'linked',
+  metafile: true,
+  logLevel: 'warning',
+  define: { 'process.env.NODE_ENV': '"production"' },
+  // CommonJS dependencies call require(); an ES module has none of its own.
+  banner: {
+    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+  },
+};
+
+mkdirSync(dist, { recursive: true });
+for (const name of readdirSync(dist)) if (/\.(js|map|wasm|json)$/.test(name)) rmSync(`${dist}/${name}`);
+
+// Two builds, so that no chunk is shared between the device and the server: the metafile of the first is the device.
+const device = await build({
+  ...common,
+  entryPoints: {
+    gateway: 'runtime/main.ts',
+    'inference-worker': 'runtime/worker.ts',
+  },
+  chunkNames: 'gateway-[name]-[hash]',
+});
+const server = await build({
+  ...common,
+  entryPoints: { tremolo: 'trainer/main.ts', bench: 'benchmarks/main.ts' },
+  chunkNames: 'tremolo-[name]-[hash]',
+});
+writeFileSync(`${dist}/device.meta.json`, JSON.stringify(device.metafile));
+writeFileSync(`${dist}/server.meta.json`, JSON.stringify(server.metafile));
+chmodSync(`${dist}/tremolo.js`, 0o755);
+const wasm = `${root}node_modules/@tensorflow/tfjs-backend-wasm/wasm-out`;
+for (const name of ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm']) copyFileSync(`${wasm}/${name}`, `${dist}/${name}`);

@@ -1,0 +1,90 @@
+import { decodeOnnx } from '../trace/onnx.ts';
+import type { Engine, EngineOptions, Model, Session, TensorData } from './engine.ts';
+
+type Ort = typeof import('onnxruntime-node');
+type OrtTensor = InstanceType<Ort['Tensor']>;
+type OrtSession = Awaited<ReturnType<Ort['InferenceSession']['create']>>;
+
+class OnnxruntimeSession implements Session {
+  readonly #ort: Ort;
+  readonly #session: OrtSession;
+  readonly inputs: Session['inputs'];
+  readonly outputs: Session['outputs'];
+  /** onnxruntime's view of a caller's tensor, so that a feed used every hop is wrapped once. */
+  readonly #wrapped = new WeakMap<TensorData, OrtTensor>();
+
+  constructor(ort: Ort, session: OrtSession, signature: Pick<Session, 'inputs' | 'outputs'>) {
+    this.#ort = ort;
+    this.#session = session;
+    this.inputs = signature.inputs;
+    this.outputs = signature.outputs;
+  }
+
+  #wrap(tensor: TensorData): OrtTensor {
+    let made = this.#wrapped.get(tensor);
+    if (!made) {
+      made = new this.#ort.Tensor(tensor.type, tensor.values as never, tensor.shape) as OrtTensor;
+      this.#wrapped.set(tensor, made);
+    }
+    return made;
+  }
+
+  async run(
+    feeds: Readonly<Record<string, TensorData>>,
+    fetches: Readonly<Record<string, TensorData>> = {},
+  ): Promise<Record<string, TensorData>> {
+    const given: Record<string, OrtTensor> = {};
+    for (const { name } of this.inputs) {
+      const feed = feeds[name];
+      if (!feed) throw new Error(`graph input ${name} is missing`);
+      given[name] = this.#wrap(feed);
+    }
+    const wanted: Record<string, OrtTensor | null> = {};
+    for (const { name } of this.outputs) wanted[name] = fetches[name] ? this.#wrap(fetches[name]) : null;
+    const made = await this.#session.run(given, wanted);
+    const results: Record<string, TensorData> = {};
+    for (const { name, type } of this.outputs) {
+      results[name] = fetches[name] ?? {
+        type,
+        shape: made[name].dims,
+        values: made[name].data as TensorData['values'],
+      };
+    }
+    return results;
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+/** Engine on onnxruntime-node: x64 and arm64 with glibc. Loaded on first use. A run blocks the thread it is called on. */
+export async function createOnnxruntimeEngine({ threads = 1, spinning = false }: EngineOptions = {}): Promise<Engine> {
+  // CommonJS: the default export is the module under Node, the names are there under bundlers.
+  const module = (await import('onnxruntime-node')) as Ort & { default?: Ort };
+  const ort = module.default ?? module;
+  return {
+    name: 'onnxruntime',
+    version: ort.env.versions.common,
+    threads,
+    async load({ graph, files }: Model): Promise<Session> {
+      const signature = decodeOnnx(graph, files);
+      const session = await ort.InferenceSession.create(graph, {
+        executionProviders: ['cpu'],
+        graphOptimizationLevel: 'all',
+        intraOpNumThreads: threads,
+        interOpNumThreads: 1,
+        executionMode: 'sequential',
+        externalData: [...(files ?? [])].map(([path, data]) => ({
+          path,
+          data,
+        })),
+        extra: {
+          session: { intra_op: { allow_spinning: spinning ? '1' : '0' } },
+        },
+        logSeverityLevel: 3,
+      });
+      return new OnnxruntimeSession(ort, session, signature);
+    },
+  };
+}

@@ -1,0 +1,208 @@
+import * as tf from '@tensorflow/tfjs-core';
+import type { ParameterSpec } from './parameters.ts';
+
+/** Which kinds of tokens a window becomes. */
+export type TokenKind = 'frames' | 'spectrum' | 'envelope' | 'statistics' | 'patches';
+
+export interface FrontEndOptions {
+  /** Samples a window, 16 * a power of two from 128 to 4096. */
+  readonly window: number;
+  readonly channels: number;
+  readonly tokens: readonly TokenKind[];
+  /** Samples a raw patch. */
+  readonly patch: number;
+}
+
+/** Features of one kind: `tokens` vectors of `width` numbers for every window. */
+export interface FeaturePart {
+  readonly kind: TokenKind;
+  readonly tokens: number;
+  readonly width: number;
+}
+
+/** Samples a frame and from one frame's start to the next, as in the study of reference networks: 15 frames of 512 samples. */
+const FRAME = 64;
+const HOP = 32;
+/** Floor under a power before its logarithm, relative to white noise of the same energy. */
+const POWER_FLOOR = 1e-3;
+const STATISTICS = 3;
+const ENVELOPE_ROWS = 4;
+
+export function featureParts({ window, channels, tokens, patch }: FrontEndOptions): FeaturePart[] {
+  const { fine } = factors(window);
+  const shapes: Record<TokenKind, [tokens: number, width: number]> = {
+    frames: [(window - FRAME) / HOP + 1, FRAME / 2 + 1],
+    spectrum: [1, window / 2],
+    envelope: [1, (window / fine) * ENVELOPE_ROWS],
+    statistics: [1, STATISTICS],
+    patches: [Math.floor(window / patch), patch],
+  };
+  return tokens.map((kind) => ({
+    kind,
+    tokens: shapes[kind][0],
+    width: shapes[kind][1] * channels,
+  }));
+}
+
+/** window = coarse * fine: the two factors of the Fourier transform (Cooley and Tukey 1965). */
+function factors(window: number): { coarse: number; fine: number } {
+  const coarse = 16;
+  const fine = window / coarse;
+  if (!Number.isInteger(fine) || fine < 8 || window > 4096)
+    throw new Error(`a window of ${window} samples is not a multiple of 16 from 128 to 4096`);
+  return { coarse, fine };
+}
+
+/** [rows, columns] matrix by a function of its indices. */
+function matrix(rows: number, columns: number, value: (row: number, column: number) => number): tf.Tensor2D {
+  const values = new Float32Array(rows * columns);
+  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) values[row * columns + column] = value(row, column);
+  return tf.tensor2d(values, [rows, columns]);
+}
+
+/**
+ * Power spectrum by two small matrix products with twiddle factors between them. A full DFT matrix of 512 points would weigh 1 MB;
+ * these constants weigh 14 kB and need no operator beyond MatMul.
+ *
+ * With t = fine * a + b and k = c + coarse * d: X[k] = sum_b w^(bc) W_fine^(bd) sum_a x[fine * a + b] W_coarse^(ac).
+ *
+ * @param x [R, window]
+ * @param rows how many of the `fine / 2` blocks of `coarse` bins to make; bins 0 .. coarse * rows - 1
+ * @returns power a bin in order of frequency, [R, coarse * rows]; 1 on average for white noise of unit variance
+ */
+function powerSpectrum(x: tf.Tensor, window: number, rows: number): tf.Tensor {
+  const { coarse, fine } = factors(window);
+  const turn = -2 * Math.PI;
+  // Stage 1 along a. [2 * coarse (re, im by c), coarse (a)] x [R, coarse (a), fine (b)] -> [R, 2 * coarse, fine]
+  const first = matrix(2 * coarse, coarse, (row, a) => {
+    const angle = (turn * a * (row % coarse)) / coarse;
+    return row < coarse ? Math.cos(angle) : Math.sin(angle);
+  });
+  const stage = tf.matMul(tf.expandDims(first, 0), tf.reshape(x, [-1, coarse, fine]));
+  const [re, im] = tf.split(stage, 2, 1);
+  // Twiddles: multiply element (c, b) by exp(-2 pi i b c / window).
+  const cos = matrix(coarse, fine, (c, b) => Math.cos((turn * b * c) / window));
+  const sin = matrix(coarse, fine, (c, b) => Math.sin((turn * b * c) / window));
+  const turned = tf.concat([tf.sub(tf.mul(re, cos), tf.mul(im, sin)), tf.add(tf.mul(re, sin), tf.mul(im, cos))], 2);
+  // Stage 2 along b, re and im at once. [R * coarse, 2 * fine] x [2 * fine, 2 * rows] -> [R * coarse, 2 * rows]
+  const second = matrix(2 * fine, 2 * rows, (row, column) => {
+    const angle = (turn * (row % fine) * (column % rows)) / fine;
+    const [fromRe, toRe] = [row < fine, column < rows];
+    if (fromRe) return toRe ? Math.cos(angle) : Math.sin(angle);
+    return toRe ? -Math.sin(angle) : Math.cos(angle);
+  });
+  const bins = tf.square(tf.matMul(tf.reshape(turned, [-1, 2 * fine]), second));
+  const [real, imaginary] = tf.split(bins, 2, 1);
+  const power = tf.reshape(tf.mul(tf.add(real, imaginary), 1 / window), [-1, coarse, rows]);
+  return tf.reshape(tf.transpose(power, [0, 2, 1]), [-1, coarse * rows]);
+}
+
+/** Log power of Hann-windowed frames of 64 samples with hop 32. x: [R, window] -> [R, frames, 33] */
+function frameSpectra(x: tf.Tensor, window: number): tf.Tensor {
+  const halves = tf.reshape(x, [-1, window / HOP, HOP]);
+  const frames = window / HOP - 1;
+  const framed = tf.concat([tf.slice(halves, [0, 0, 0], [-1, frames, HOP]), tf.slice(halves, [0, 1, 0], [-1, frames, HOP])], 2);
+  const bins = FRAME / 2 + 1;
+  const hann = (t: number) => 0.5 - 0.5 * Math.cos((2 * Math.PI * t) / FRAME);
+  const transform = matrix(FRAME, 2 * bins, (t, column) => {
+    const angle = (-2 * Math.PI * t * (column % bins)) / FRAME;
+    return hann(t) * (column < bins ? Math.cos(angle) : Math.sin(angle));
+  });
+  const squared = tf.square(tf.matMul(tf.reshape(framed, [-1, FRAME]), transform));
+  const [re, im] = tf.split(squared, 2, 1);
+  // The Hann window's energy is 3/8 of the frame's.
+  const power = tf.mul(tf.add(re, im), 1 / (0.375 * FRAME));
+  return tf.reshape(tf.log(tf.add(power, POWER_FLOOR)), [-1, frames, bins]);
+}
+
+/** Puts the channels of one window side by side. x: [N * C, tokens, width] -> [N, tokens, C * width] */
+function besideChannels(x: tf.Tensor, channels: number): tf.Tensor {
+  const [, tokens, width] = x.shape as [number, number, number];
+  if (channels === 1) return x;
+  return tf.reshape(tf.transpose(tf.reshape(x, [-1, channels, tokens, width]), [0, 2, 1, 3]), [-1, tokens, channels * width]);
+}
+
+/**
+ * Turns raw windows into features: each channel is z-scored within its window, then described by short-time spectra, one fine
+ * spectrum, the spectrum of its rectified signal (amplitude modulation, as bearing faults show it) and three statistics.
+ *
+ * @param window samples, float32 [N, window, C] (int16 codes are cast by the graph)
+ * @param scale physical units a code, [N, C]
+ * @returns one tensor [N, tokens, width] for every part of {@link featureParts}
+ */
+export function frontEnd(window: tf.Tensor, scale: tf.Tensor, options: FrontEndOptions): tf.Tensor[] {
+  const { channels, window: length } = options;
+  const parts = featureParts(options);
+  // [N, window, C] -> [N * C, window]
+  const byChannel = tf.reshape(channels === 1 ? window : tf.transpose(window, [0, 2, 1]), [-1, length]);
+  const centered = tf.sub(byChannel, tf.mean(byChannel, 1, true));
+  const variance = tf.mean(tf.square(centered), 1, true);
+  // A flat channel has no shape to show; the floor keeps it at zero instead of blowing up its rounding.
+  const deviation = tf.sqrt(tf.add(variance, 1e-12));
+  const x = tf.div(centered, deviation);
+
+  const make: Record<TokenKind, () => tf.Tensor> = {
+    frames: () => frameSpectra(x, length),
+    spectrum: () => tf.expandDims(tf.log(tf.add(powerSpectrum(x, length, length / 32), POWER_FLOOR)), 1),
+    envelope: () => {
+      const rectified = tf.abs(x);
+      const envelope = tf.sub(rectified, tf.mean(rectified, 1, true));
+      return tf.expandDims(tf.log(tf.add(powerSpectrum(envelope, length, ENVELOPE_ROWS), POWER_FLOOR)), 1);
+    },
+    statistics: () => {
+      const physical = tf.mul(deviation, tf.reshape(scale, [-1, 1]));
+      const square = tf.square(x);
+      const rms = tf.log(tf.add(physical, 1e-6));
+      const kurtosis = tf.log(tf.add(tf.mean(tf.square(square), 1, true), POWER_FLOOR));
+      const crest = tf.log(tf.add(tf.max(square, 1, true), POWER_FLOOR));
+      return tf.expandDims(tf.concat([rms, kurtosis, crest], 1), 1);
+    },
+    patches: () => {
+      const { tokens } = parts.find(({ kind }) => kind === 'patches')!;
+      const whole = tokens * options.patch === length ? x : tf.slice(x, [0, 0], [-1, tokens * options.patch]);
+      return tf.reshape(whole, [-1, tokens, options.patch]);
+    },
+  };
+  return parts.map(({ kind }) => besideChannels(make[kind](), channels));
+}
+
+/** Mean and inverse deviation of every feature over the training set; kept in the model, not trained. */
+export function statisticsSpecs(parts: readonly FeaturePart[]): ParameterSpec[] {
+  return parts.flatMap(({ kind, width }) => [
+    { name: `${kind}.mean`, shape: [width], initial: { fill: 0 } },
+    { name: `${kind}.inverseDeviation`, shape: [width], initial: { fill: 1 } },
+  ]);
+}
+
+/** features: [N, tokens, width] each -> the same, standardised. */
+export function standardize(
+  features: readonly tf.Tensor[],
+  parts: readonly FeaturePart[],
+  statistics: Record<string, tf.Tensor>,
+): tf.Tensor[] {
+  return parts.map(({ kind }, index) =>
+    tf.mul(tf.sub(features[index], statistics[`${kind}.mean`]), statistics[`${kind}.inverseDeviation`]),
+  );
+}
+
+export function featureCount(parts: readonly FeaturePart[]): number {
+  return parts.reduce((sum, { tokens, width }) => sum + tokens * width, 0);
+}
+
+/** [N, tokens, width] each -> [N, F], part after part. */
+export function flattenFeatures(features: readonly tf.Tensor[]): tf.Tensor {
+  return tf.concat(
+    features.map((part) => tf.reshape(part, [-1, part.shape[1]! * part.shape[2]!])),
+    1,
+  );
+}
+
+/** The way back of {@link flattenFeatures}. */
+export function unflattenFeatures(flat: tf.Tensor, parts: readonly FeaturePart[]): tf.Tensor[] {
+  const pieces = tf.split(
+    flat,
+    parts.map(({ tokens, width }) => tokens * width),
+    1,
+  );
+  return parts.map(({ tokens, width }, index) => tf.reshape(pieces[index], [-1, tokens, width]));
+}

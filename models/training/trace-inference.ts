@@ -1,0 +1,100 @@
+import * as tf from '@tensorflow/tfjs-core';
+import { type AdapterScheme, adapterLayout, adapterView, gatherAdapters } from '../adapters/adapter.ts';
+import { flattenFeatures, frontEnd, standardize } from '../networks/front-end.ts';
+import type { Network } from '../networks/network.ts';
+import type { Graph } from '../trace/graph.ts';
+import { type TraceInput, trace } from '../trace/trace.ts';
+import { constantsOf, type NetworkWeights } from './trace-training.ts';
+
+export interface InferenceOptions {
+  /** Element type of the window input; int16 codes become physical values through `scale`. */
+  readonly input: 'int16' | 'float32';
+  /** With the inputs `adapterBank` [K, P] and `adapterIndex` [N]. Row 0 of the bank must be zero: it is the base itself. */
+  readonly adapter?: AdapterScheme;
+  /** With the inputs `referenceBank` [K, R] and `referenceIndex` [N], subtracted from the features. Row 0 must be zero: no reference. */
+  readonly reference: boolean;
+  /** Divides the logits before the softmax (Guo et al. 2017). */
+  readonly temperature: number;
+}
+
+/** Numbers a stream's commissioning reference has: the mean of its standardised features over healthy windows, frames averaged. */
+export function referenceSize(network: Network): number {
+  return network.parts.reduce((sum, { width }) => sum + width, 0);
+}
+
+function windowInputs(network: Network, type: 'int16' | 'float32'): TraceInput[] {
+  const { window, channels } = network.frontEnd;
+  return [
+    { name: 'window', type, shape: ['N', window, channels] },
+    { name: 'scale', type: 'float32', shape: ['N', channels] },
+  ];
+}
+
+/**
+ * The graph that decides.
+ *
+ * Inputs: `window` [N, window, C], `scale` [N, C] physical units a code, and those of {@link InferenceOptions}.
+ * Outputs: `logits` [N, classes], `probabilities` [N, classes], `embedding` [N, E]; with `reference` also `features` [N, R], from whose
+ * mean over healthy windows a stream's reference is made.
+ */
+export function traceInference(network: Network, options: InferenceOptions, weights: NetworkWeights): Graph {
+  const layout = options.adapter && adapterLayout(options.adapter, network);
+  const inputs: TraceInput[] = windowInputs(network, options.input);
+  if (layout)
+    inputs.push({ name: 'adapterBank', type: 'float32', shape: ['K', layout.size] }, { name: 'adapterIndex', type: 'int32', shape: ['N'] });
+  if (options.reference) {
+    inputs.push(
+      {
+        name: 'referenceBank',
+        type: 'float32',
+        shape: ['K', referenceSize(network)],
+      },
+      { name: 'referenceIndex', type: 'int32', shape: ['N'] },
+    );
+  }
+  return trace(inputs, (given, constant) => {
+    const statistics = constantsOf(network.statistics, weights.statistics, constant);
+    const parameters = constantsOf(network.parameters, weights.parameters, constant);
+    const temperature = constant('temperature', Float32Array.of(options.temperature), []);
+    let features = standardize(frontEnd(given.window, given.scale, network.frontEnd), network.parts, statistics);
+    let means: tf.Tensor | undefined;
+    if (options.reference) {
+      means = tf.concat(
+        features.map((part) => tf.mean(part, 1)),
+        1,
+      );
+      const reference = tf.gather(given.referenceBank, given.referenceIndex as tf.Tensor1D);
+      const split = tf.split(
+        reference,
+        network.parts.map(({ width }) => width),
+        1,
+      );
+      features = features.map((part, index) => tf.sub(part, tf.expandDims(split[index], 1)));
+    }
+    const adapter =
+      layout && options.adapter && adapterView(options.adapter, gatherAdapters(layout, given.adapterBank, given.adapterIndex));
+    const { logits, embedding } = network.forward(features, {
+      parameters,
+      adapter,
+    });
+    const probabilities = tf.softmax(tf.div(logits, temperature));
+    return {
+      logits,
+      probabilities,
+      embedding,
+      ...(means && { features: means }),
+    };
+  });
+}
+
+/**
+ * The front end alone: `window`, `scale` -> `features` [N, F]. `standardized` with the statistics applied, as replay windows are kept;
+ * without them to measure the statistics.
+ */
+export function traceFrontEnd(network: Network, input: 'int16' | 'float32', statistics?: Float32Array): Graph {
+  return trace(windowInputs(network, input), ({ window, scale }, constant) => {
+    const raw = frontEnd(window, scale, network.frontEnd);
+    const features = statistics ? standardize(raw, network.parts, constantsOf(network.statistics, statistics, constant)) : raw;
+    return { features: flattenFeatures(features) };
+  });
+}
