@@ -1,0 +1,3 @@
+/** The only room that opens a serial port. */
+export * from './pty.ts';
+export * from './serial.ts';
