@@ -1,1 +1,25 @@
-export {};
+import { pino } from 'pino';
+import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
+import { startGateway } from './gateway.ts';
+import { ConfigurationRefusal, readConfiguration } from './io/configuration.ts';
+import { VERSION } from './version.ts';
+
+/** Entry of the packed device: `node gateway.js gateway.yaml`. Logs to stderr, one JSON object a line. Exit 0 stopped, 1 failed, 2 bad input. */
+async function main(): Promise<void> {
+  const log = pino({ base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+  const [path] = process.argv.slice(2);
+  if (!path) {
+    process.stderr.write('usage/arguments: no configuration given; run: gateway gateway.yaml\n');
+    process.exit(2);
+  }
+  try {
+    const gateway = await startGateway(await readConfiguration(path), VERSION, new URL('./', import.meta.url), log);
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.stop());
+  } catch (error) {
+    if (!(error instanceof ConfigurationRefusal || error instanceof BundleRefusal)) throw error;
+    process.stderr.write(`${error.code}: ${error.message}\n`);
+    process.exit(2);
+  }
+}
+
+await main();

@@ -1,1 +1,60 @@
-export {};
+#!/usr/bin/env node
+import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
+import { ConfigurationRefusal } from '../runtime/io/configuration.ts';
+import { VERSION } from '../runtime/version.ts';
+import { type Command, parseCommand } from './commands/command.ts';
+import { demo } from './commands/demo.ts';
+import { run } from './commands/run.ts';
+import { simulate } from './commands/simulate.ts';
+import { train } from './commands/train.ts';
+import { Refusal } from './refusal.ts';
+
+const COMMANDS: readonly Command[] = [demo, train, run, simulate];
+
+function overview(): string {
+  const width = Math.max(...COMMANDS.map(({ verb }) => verb.length));
+  return [
+    `tremolo ${VERSION}: edge inference runtime that keeps learning on the device`,
+    '',
+    'usage: tremolo VERB [options]',
+    '',
+    ...COMMANDS.map(({ verb, summary }) => `  ${verb.padEnd(width)}  ${summary}`),
+    '',
+    'Every verb has --help with an example, and --json for one JSON object as the last line of stdout.',
+    'Exit 0: done. 1: failed. 2: wrong usage or bad input.',
+  ].join('\n');
+}
+
+async function main(argv: readonly string[]): Promise<void> {
+  const [verb, ...rest] = argv;
+  if (verb === undefined || verb === '--help' || verb === '-h' || verb === 'help') {
+    process.stdout.write(`${overview()}\n`);
+    return;
+  }
+  if (verb === '--version') {
+    process.stdout.write(`${VERSION}\n`);
+    return;
+  }
+  const command = COMMANDS.find((other) => other.verb === verb);
+  if (!command) throw new Refusal('usage/verb', `there is no verb "${verb}"; there are ${COMMANDS.map((other) => other.verb).join(', ')}`);
+  const args = parseCommand(command, rest);
+  if (args.values.help) {
+    process.stdout.write(`${command.help}\n`);
+    return;
+  }
+  const abort = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => abort.abort(new Refusal('interrupted', `stopped by ${signal}`)));
+  }
+  const result = await command.run(args, abort.signal);
+  if (args.values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  const isRefusal = error instanceof Refusal || error instanceof BundleRefusal || error instanceof ConfigurationRefusal;
+  if (!isRefusal) throw error;
+  process.stderr.write(`${error.code}: ${error.message}\n`);
+  process.exitCode = error.code === 'interrupted' ? 1 : 2;
+}

@@ -1,35 +1,8 @@
 import * as tf from '@tensorflow/tfjs-core';
 import type { AdapterTarget, Network } from '../networks/network.ts';
+import { splitParameters } from '../networks/parameter-tensors.ts';
 import { ParameterLayout, type ParameterSpec } from '../networks/parameters.ts';
-
-/**
- * How the adapters of a bundle change its base. All adapters of one bundle share one scheme, so that they are rows of one bank.
- *
- * - `lora`: y += (x A) B * scale on the linear layers named by `targets` (Hu et al. 2021)
- * - `prefix`: learned keys and values before those of every attention layer (Li and Liang 2021)
- * - `head`: a change of the head's own weight and bias
- */
-export type AdapterScheme =
-  | {
-      readonly kind: 'lora';
-      readonly rank: number;
-      readonly alpha: number;
-      /** scale = alpha / sqrt(rank) instead of alpha / rank (Kalajdzievski 2023). */
-      readonly rankStabilized: boolean;
-      /** Names of linear layers; `*` stands for anything. */
-      readonly targets: readonly string[];
-    }
-  | { readonly kind: 'prefix'; readonly length: number }
-  | { readonly kind: 'head' };
-
-/** LoRA of rank 4 on queries, values, attention output, feed-forward and head. */
-export const DEFAULT_SCHEME: AdapterScheme = {
-  kind: 'lora',
-  rank: 4,
-  alpha: 8,
-  rankStabilized: true,
-  targets: ['layer*.attention.q', 'layer*.attention.v', 'layer*.attention.o', 'layer*.ffn.*', 'head'],
-};
+import { type AdapterScheme, loraScale } from './scheme.ts';
 
 /** What a network asks of the adapter while it computes. */
 export interface AdapterView {
@@ -45,11 +18,6 @@ export interface PrefixView {
   readonly values: tf.Tensor;
   /** Added to the scores [N, H, T, length + T]: shuts the prefix out where the row is slot 0. */
   scoreBias(tokens: number): tf.Tensor;
-}
-
-/** alpha / rank, or alpha / sqrt(rank) where rank-stabilised. */
-export function loraScale({ alpha, rank, rankStabilized }: { alpha: number; rank: number; rankStabilized: boolean }): number {
-  return alpha / (rankStabilized ? Math.sqrt(rank) : rank);
 }
 
 function matches(name: string, pattern: string): boolean {
@@ -137,8 +105,9 @@ export function adapterView(scheme: AdapterScheme, tensors: Readonly<Record<stri
     delta(target, x, tokens) {
       const a = tensors[`${target}.A`];
       if (a && scheme.kind === 'lora') {
-        const scaled = tf.mul(product(x, a, tokens), loraScale(scheme));
-        return product(scaled, tensors[`${target}.B`], tokens);
+        const lowRank = product(x, a, tokens);
+        // Rows of a bank carry the scale already: see bankRow.
+        return product(a.rank === 2 ? tf.mul(lowRank, loraScale(scheme)) : lowRank, tensors[`${target}.B`], tokens);
       }
       const weight = tensors[`${target}.weight`];
       if (!weight) return undefined;
@@ -171,5 +140,5 @@ export function adapterView(scheme: AdapterScheme, tensors: Readonly<Record<stri
 
 /** Gathers a row a window. bank: [K, P], adapterIndex: [N] -> tensors by name with a leading N */
 export function gatherAdapters(layout: ParameterLayout, bank: tf.Tensor, adapterIndex: tf.Tensor): Record<string, tf.Tensor> {
-  return layout.split(tf.gather(bank, adapterIndex as tf.Tensor1D));
+  return splitParameters(layout, tf.gather(bank, adapterIndex as tf.Tensor1D));
 }

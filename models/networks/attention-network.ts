@@ -94,22 +94,24 @@ export function attentionNetwork(options: AttentionNetworkOptions): Network {
 
   function attention(x: tf.Tensor, name: string, index: number, context: NetworkContext): tf.Tensor {
     const depth = width / heads;
-    // [N * T, W] -> [N, H, T, D] (or [N, H, D, T] for the keys)
-    const split = (projection: tf.Tensor, perm: number[], count = tokens) =>
-      tf.transpose(tf.reshape(projection, [-1, count, heads, depth]), perm);
+    // [N * T, W] -> [N, H, D, T]. Queries, keys and values all lie with time last, because turning [T, W] into [W, T] is one fast transpose,
+    // while [T, H, D] into [H, T, D] moves D numbers at a time; the products below read them transposed where they must.
+    const byHead = (projection: tf.Tensor, count: number) =>
+      tf.reshape(tf.transpose(tf.reshape(projection, [-1, count, width]), [0, 2, 1]), [-1, heads, depth, count]);
     const project = (target: string) => linear(x, `${name}.${target}`, tokens, context);
     // Scaling the queries costs W products a token, scaling the scores heads * T.
-    const q = split(tf.mul(project('q'), 1 / Math.sqrt(depth)), [0, 2, 1, 3]);
+    const q = byHead(tf.mul(project('q'), 1 / Math.sqrt(depth)), tokens);
     const prefix = context.adapter?.prefix(index);
     const widen = (projection: tf.Tensor, extra: tf.Tensor | undefined) =>
       extra ? tf.reshape(tf.concat([batched(extra, x, tokens), tf.reshape(projection, [-1, tokens, width])], 1), [-1, width]) : projection;
     const length = tokens + (prefix?.length ?? 0);
-    const k = split(widen(project('k'), prefix?.keys), [0, 2, 3, 1], length);
-    const v = split(widen(project('v'), prefix?.values), [0, 2, 1, 3], length);
-    const scores = tf.matMul(q, k);
+    const k = byHead(widen(project('k'), prefix?.keys), length);
+    const v = byHead(widen(project('v'), prefix?.values), length);
+    // [N, H, T, D] x [N, H, D, L] -> [N, H, T, L]
+    const scores = tf.matMul(q, k, true, false);
     const weights = tf.softmax(prefix ? tf.add(scores, prefix.scoreBias(tokens)) : scores);
-    // [N, H, T, D] -> [N * T, W]
-    const mixed = tf.reshape(tf.transpose(tf.matMul(weights, v), [0, 2, 1, 3]), [-1, width]);
+    // [N, H, D, L] x [N, H, L, T] -> [N, H, D, T] -> [N * T, W]
+    const mixed = tf.reshape(tf.transpose(tf.reshape(tf.matMul(v, weights, false, true), [-1, width, tokens]), [0, 2, 1]), [-1, width]);
     return linear(mixed, `${name}.o`, tokens, context);
   }
 

@@ -31,7 +31,7 @@ const ENVELOPE_ROWS = 4;
 export function featureParts({ window, channels, tokens, patch }: FrontEndOptions): FeaturePart[] {
   const { fine } = factors(window);
   const shapes: Record<TokenKind, [tokens: number, width: number]> = {
-    frames: [(window - FRAME) / HOP + 1, FRAME / 2 + 1],
+    frames: [(window - FRAME) / HOP + 1, FRAME / 2],
     spectrum: [1, window / 2],
     envelope: [1, (window / fine) * ENVELOPE_ROWS],
     statistics: [1, STATISTICS],
@@ -53,11 +53,19 @@ function factors(window: number): { coarse: number; fine: number } {
   return { coarse, fine };
 }
 
-/** [rows, columns] matrix by a function of its indices. */
-function matrix(rows: number, columns: number, value: (row: number, column: number) => number): tf.Tensor2D {
-  const values = new Float32Array(rows * columns);
-  for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) values[row * columns + column] = value(row, column);
-  return tf.tensor2d(values, [rows, columns]);
+/** 0, 1, ... as a column [count, 1] or a row [1, count]. */
+const column = (count: number) => tf.tensor2d(Float32Array.from({ length: count }, (_, index) => index), [count, 1]);
+const row = (count: number) => tf.reshape(column(count), [1, count]);
+
+/**
+ * cos and -sin of 2 pi a b / period for the products of a column and a row: a table of Fourier factors.
+ *
+ * Computed in the graph from two short ranges, which every engine does once when it loads the graph: as stored numbers the tables would be a
+ * seventh of a bundle. The remainder keeps the angle exact, however large the product.
+ */
+function fourierFactors(a: tf.Tensor, b: tf.Tensor, period: number): { cos: tf.Tensor; sin: tf.Tensor } {
+  const angle = tf.mul(tf.mod(tf.mul(a, b), period), (2 * Math.PI) / period);
+  return { cos: tf.cos(angle), sin: tf.neg(tf.sin(angle)) };
 }
 
 /**
@@ -72,42 +80,31 @@ function matrix(rows: number, columns: number, value: (row: number, column: numb
  */
 function powerSpectrum(x: tf.Tensor, window: number, rows: number): tf.Tensor {
   const { coarse, fine } = factors(window);
-  const turn = -2 * Math.PI;
   // Stage 1 along a. [2 * coarse (re, im by c), coarse (a)] x [R, coarse (a), fine (b)] -> [R, 2 * coarse, fine]
-  const first = matrix(2 * coarse, coarse, (row, a) => {
-    const angle = (turn * a * (row % coarse)) / coarse;
-    return row < coarse ? Math.cos(angle) : Math.sin(angle);
-  });
-  const stage = tf.matMul(tf.expandDims(first, 0), tf.reshape(x, [-1, coarse, fine]));
+  const first = fourierFactors(column(coarse), row(coarse), coarse);
+  const stage = tf.matMul(tf.expandDims(tf.concat([first.cos, first.sin], 0), 0), tf.reshape(x, [-1, coarse, fine]));
   const [re, im] = tf.split(stage, 2, 1);
   // Twiddles: multiply element (c, b) by exp(-2 pi i b c / window).
-  const cos = matrix(coarse, fine, (c, b) => Math.cos((turn * b * c) / window));
-  const sin = matrix(coarse, fine, (c, b) => Math.sin((turn * b * c) / window));
+  const { cos, sin } = fourierFactors(column(coarse), row(fine), window);
   const turned = tf.concat([tf.sub(tf.mul(re, cos), tf.mul(im, sin)), tf.add(tf.mul(re, sin), tf.mul(im, cos))], 2);
   // Stage 2 along b, re and im at once. [R * coarse, 2 * fine] x [2 * fine, 2 * rows] -> [R * coarse, 2 * rows]
-  const second = matrix(2 * fine, 2 * rows, (row, column) => {
-    const angle = (turn * (row % fine) * (column % rows)) / fine;
-    const [fromRe, toRe] = [row < fine, column < rows];
-    if (fromRe) return toRe ? Math.cos(angle) : Math.sin(angle);
-    return toRe ? -Math.sin(angle) : Math.cos(angle);
-  });
+  const last = fourierFactors(column(fine), row(rows), fine);
+  const second = tf.concat([tf.concat([last.cos, last.sin], 1), tf.concat([tf.neg(last.sin), last.cos], 1)], 0);
   const bins = tf.square(tf.matMul(tf.reshape(turned, [-1, 2 * fine]), second));
   const [real, imaginary] = tf.split(bins, 2, 1);
   const power = tf.reshape(tf.mul(tf.add(real, imaginary), 1 / window), [-1, coarse, rows]);
   return tf.reshape(tf.transpose(power, [0, 2, 1]), [-1, coarse * rows]);
 }
 
-/** Log power of Hann-windowed frames of 64 samples with hop 32. x: [R, window] -> [R, frames, 33] */
+/** Log power of Hann-windowed frames of 64 samples with hop 32. x: [R, window] -> [R, frames, 32], without the bin at half the rate */
 function frameSpectra(x: tf.Tensor, window: number): tf.Tensor {
   const halves = tf.reshape(x, [-1, window / HOP, HOP]);
   const frames = window / HOP - 1;
   const framed = tf.concat([tf.slice(halves, [0, 0, 0], [-1, frames, HOP]), tf.slice(halves, [0, 1, 0], [-1, frames, HOP])], 2);
-  const bins = FRAME / 2 + 1;
-  const hann = (t: number) => 0.5 - 0.5 * Math.cos((2 * Math.PI * t) / FRAME);
-  const transform = matrix(FRAME, 2 * bins, (t, column) => {
-    const angle = (-2 * Math.PI * t * (column % bins)) / FRAME;
-    return hann(t) * (column < bins ? Math.cos(angle) : Math.sin(angle));
-  });
+  const bins = FRAME / 2;
+  const { cos, sin } = fourierFactors(column(FRAME), row(bins), FRAME);
+  const hann = tf.sub(0.5, tf.mul(fourierFactors(column(FRAME), tf.ones([1, 1]), FRAME).cos, 0.5));
+  const transform = tf.mul(tf.concat([cos, sin], 1), hann);
   const squared = tf.square(tf.matMul(tf.reshape(framed, [-1, FRAME]), transform));
   const [re, im] = tf.split(squared, 2, 1);
   // The Hann window's energy is 3/8 of the frame's.

@@ -1,4 +1,3 @@
-import * as tf from '@tensorflow/tfjs-core';
 import type { Random } from './random.ts';
 
 /** How a parameter starts. `uniform`: within +-1/sqrt(bound), as for linear layers whose fan-in is `bound`. */
@@ -57,21 +56,5 @@ export class ParameterLayout {
   view(flat: Float32Array, name: string): Float32Array {
     const { offset, size } = this.get(name);
     return flat.subarray(offset, offset + size);
-  }
-
-  /** flat: [size] or [N, size] -> one tensor a parameter, of its shape or [N, ...shape]. Differentiable. */
-  split(flat: tf.Tensor): Record<string, tf.Tensor> {
-    const leading = flat.shape.slice(0, -1);
-    const parts = tf.split(
-      flat,
-      this.parameters.map(({ size }) => size),
-      flat.rank - 1,
-    );
-    return Object.fromEntries(this.parameters.map(({ name, shape }, index) => [name, tf.reshape(parts[index], [...leading, ...shape])]));
-  }
-
-  /** 1 where weight decay applies (matrices), 0 elsewhere (biases, norms, positions of rank 1), as a traced constant [size]. */
-  decayMask(): tf.Tensor1D {
-    return tf.concat(this.parameters.map(({ shape, size }) => tf.fill([size], shape.length > 1 ? 1 : 0))) as tf.Tensor1D;
   }
 }

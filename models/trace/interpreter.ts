@@ -31,7 +31,8 @@ export class Interpreter {
     }
     for (const initializer of graph.initializers.values()) this.#constants.set(initializer.name, tensorOf(initializer));
     for (const node of graph.nodes) {
-      if (node.inputs.every((name) => this.#constants.has(name))) this.#run(node, this.#constants);
+      // An input left out is the empty name.
+      if (node.inputs.every((name) => name === '' || this.#constants.has(name))) this.#run(node, this.#constants);
       else this.#nodes.push(node);
     }
   }

@@ -4,6 +4,8 @@ import { type Attribute, type ElementType, elementCount, type Graph, type Initia
 /** Opset 21 (IR 10): has Gelu, LayerNormalization and 8-bit Quantize/DequantizeLinear with an axis; run by onnxruntime 1.19 and later. */
 const OPSET = 21;
 const IR_VERSION = 10;
+/** Operators of onnxruntime's own domain carry it in their name, as in `com.microsoft.MatMulIntegerToFloat`. */
+const CONTRIB = 'com.microsoft';
 
 const { DataType, DataLocation } = onnx.TensorProto;
 const TYPE_CODE: Record<ElementType, number> = {
@@ -96,11 +98,15 @@ export function encodeOnnx(graph: Graph): Uint8Array {
   const model = onnx.ModelProto.create({
     irVersion: IR_VERSION,
     producerName: 'tremolo',
-    opsetImport: [{ domain: '', version: OPSET }],
+    opsetImport: [
+      { domain: '', version: OPSET },
+      { domain: CONTRIB, version: 1 },
+    ],
     graph: {
       name: 'tremolo',
       node: graph.nodes.map((node) => ({
-        opType: node.op,
+        opType: node.op.slice(node.op.lastIndexOf('.') + 1),
+        domain: node.op.slice(0, Math.max(0, node.op.lastIndexOf('.'))),
         input: [...node.inputs],
         output: [...node.outputs],
         attribute: Object.entries(node.attributes).map(([name, value]) => encodeAttribute(name, value)),
@@ -169,7 +175,7 @@ export function decodeOnnx(bytes: Uint8Array, files: ReadonlyMap<string, Uint8Ar
     outputs: (graph.output ?? []).map(decodeValueInfo),
     initializers: new Map((graph.initializer ?? []).map((tensor) => [tensor.name!, decodeInitializer(tensor, files)])),
     nodes: (graph.node ?? []).map((node) => ({
-      op: node.opType!,
+      op: node.domain ? `${node.domain}.${node.opType}` : node.opType!,
       inputs: node.input ?? [],
       outputs: node.output ?? [],
       attributes: Object.fromEntries((node.attribute ?? []).map((attribute) => [attribute.name!, decodeAttribute(attribute)])),

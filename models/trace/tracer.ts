@@ -24,6 +24,7 @@ export class Tracer {
   /** Names of int64 constants by content, so that the same shape is stored once. */
   readonly #ints = new Map<string, string>();
   readonly #renamed = new Map<string, string>();
+  readonly #reshapedFrom = new Map<string, string>();
 
   /** A tensor of tfjs that stands for `name` in the graph. */
   tensor(name: string, shape: readonly number[], dtype: tf.DataType): tf.TensorInfo {
@@ -75,7 +76,7 @@ export class Tracer {
     const traced = this.#traced(info);
     if ('name' in traced) return this.#renamed.get(traced.name) ?? traced.name;
     const type: ElementType = info.dtype === 'float32' ? 'float32' : info.dtype === 'bool' ? 'bool' : 'int32';
-    const name = this.initializer(this.fresh('constant'), type, info.shape, traced.values);
+    const name = this.initializer(this.fresh(), type, info.shape, traced.values);
     this.#data.set(info.dataId, { name });
     return name;
   }
@@ -95,18 +96,19 @@ export class Tracer {
     const key = values.join();
     const known = this.#ints.get(key);
     if (known) return known;
-    const name = this.initializer(this.fresh('ints'), 'int64', [values.length], BigInt64Array.from(values, BigInt));
+    const name = this.initializer(this.fresh(), 'int64', [values.length], BigInt64Array.from(values, BigInt));
     this.#ints.set(key, name);
     return name;
   }
 
   /** A scalar float constant. */
   scalar(value: number): string {
-    return this.initializer(this.fresh('scalar'), 'float32', [], Float32Array.of(value));
+    return this.initializer(this.fresh(), 'float32', [], Float32Array.of(value));
   }
 
-  fresh(prefix: string): string {
-    return `${prefix}_${this.#counter++}`;
+  /** A name that no other value has. Short, because names are a good part of a small graph's bytes. */
+  fresh(): string {
+    return `_${(this.#counter++).toString(36)}`;
   }
 
   /** Tells tensors that are still to be read that their value has another name now. */
@@ -120,9 +122,20 @@ export class Tracer {
   }
 
   nodes(op: string, inputs: readonly string[], attributes: Record<string, Attribute>, count: number): string[] {
-    const outputs = Array.from({ length: count }, () => this.fresh(op));
+    const outputs = Array.from({ length: count }, () => this.fresh());
     this.graph.nodes.push({ op, inputs, outputs, attributes });
     return outputs;
+  }
+
+  /** x under another shape; a reshape of a reshape reads the first one's source. */
+  reshape(info: tf.TensorInfo, shape: readonly number[]): tf.TensorInfo {
+    const same = info.shape.length === shape.length && info.shape.every((size, axis) => size === shape[axis]);
+    if (same || this.known(info)) return this.alias(info, shape);
+    const name = this.read(info);
+    const source = this.#reshapedFrom.get(name) ?? name;
+    const made = this.node('Reshape', [source, this.reshapeTarget(shape)]);
+    this.#reshapedFrom.set(made, source);
+    return this.tensor(made, shape, info.dtype);
   }
 
   /** A shape for Reshape: the one batch dimension becomes -1. */

@@ -1,5 +1,6 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type AdapterScheme, adapterLayout, adapterView, gatherAdapters } from '../adapters/adapter.ts';
+import { adapterLayout, adapterView, gatherAdapters } from '../adapters/adapter.ts';
+import type { AdapterScheme } from '../adapters/scheme.ts';
 import { flattenFeatures, frontEnd, standardize } from '../networks/front-end.ts';
 import type { Network } from '../networks/network.ts';
 import type { Graph } from '../trace/graph.ts';

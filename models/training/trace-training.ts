@@ -1,7 +1,9 @@
 import * as tf from '@tensorflow/tfjs-core';
-import { type AdapterScheme, adapterLayout, adapterView } from '../adapters/adapter.ts';
+import { adapterLayout, adapterView } from '../adapters/adapter.ts';
+import type { AdapterScheme } from '../adapters/scheme.ts';
 import { flattenFeatures, frontEnd, standardize, unflattenFeatures } from '../networks/front-end.ts';
 import type { Network } from '../networks/network.ts';
+import { decayMask, splitParameters } from '../networks/parameter-tensors.ts';
 import type { ParameterLayout } from '../networks/parameters.ts';
 import type { Graph } from '../trace/graph.ts';
 import { type ConstantMaker, type TracedTensors, type TraceInput, trace } from '../trace/trace.ts';
@@ -88,7 +90,7 @@ export function batchLoss(
       : unflattenFeatures(inputs.features, network.parts);
   if (options.featureMask) features = unflattenFeatures(tf.mul(flattenFeatures(features), inputs.featureMask), network.parts);
   return (trainable) => {
-    const trained = trainableLayout(network, options.adapter).split(trainable);
+    const trained = splitParameters(trainableLayout(network, options.adapter), trainable);
     const { logits } = network.forward(features, {
       parameters: options.adapter ? weights.parameters! : trained,
       adapter: options.adapter && adapterView(options.adapter, trained),
@@ -130,14 +132,13 @@ function optimizerInputs(size: number): TraceInput[] {
 
 function updateOutputs(layout: ParameterLayout, inputs: TracedTensors, gradient: tf.Tensor, options: AdamWOptions): TracedTensors {
   const { trainable, firstMoment, secondMoment, learningRate, weightDecay, clipNorm, step } = inputs;
-  const decayMask = layout.decayMask();
   const updated = adamW(
     {
       trainable,
       gradient,
       firstMoment,
       secondMoment,
-      decayMask,
+      decayMask: decayMask(layout),
       learningRate,
       weightDecay,
       clipNorm,

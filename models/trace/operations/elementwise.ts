@@ -73,6 +73,8 @@ export const ELEMENTWISE: readonly Operation[] = [
   unary('Exp', 'Exp', tf.exp),
   unary('Log', 'Log', tf.log),
   unary('Neg', 'Neg', tf.neg),
+  unary('Cos', 'Cos', tf.cos),
+  unary('Sin', 'Sin', tf.sin),
   unary('Sqrt', 'Sqrt', tf.sqrt),
   unary('Reciprocal', 'Reciprocal', tf.reciprocal),
   unary('Erf', 'Erf', tf.erf),
@@ -99,6 +101,18 @@ export const ELEMENTWISE: readonly Operation[] = [
   binary('Equal', 'Equal', tf.equal, {}, 'bool'),
   binary('LogicalAnd', 'And', tf.logicalAnd, {}, 'bool'),
 
+  // Remainder with the sign of the divisor in tfjs, of the dividend in ONNX: the same for positive numbers, which is all that is promised.
+  {
+    kernel: 'Mod',
+    onnx: 'Mod',
+    trace: (tracer, [a, b]) =>
+      tracer.tensor(
+        tracer.node('Mod', [tracer.read(a), tracer.read(b)], { fmod: 1 }),
+        tf.broadcast_util.assertAndGetBroadcastShape(a.shape, b.shape),
+        'float32',
+      ),
+    back: ({ inputs: [a, b] }) => tf.mod(a, b),
+  },
   // 1 / sqrt(x): ONNX has no operator of its own for it.
   {
     kernel: 'Rsqrt',

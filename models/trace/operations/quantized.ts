@@ -31,4 +31,13 @@ export const QUANTIZED: readonly Operation[] = [
       return tf.mul(shifted, along(scale, x, axis as number));
     },
   },
+  // (A - zero) B, integers times integers, then scaled: every partial sum below 2^24 is exact in float32.
+  {
+    onnx: 'com.microsoft.MatMulIntegerToFloat',
+    back: ({ inputs: [a, b, aScale, bScale, aZero, , bias] }) => {
+      const product = tf.matMul(tf.sub(a, aZero), b);
+      const scaled = tf.mul(product, tf.mul(aScale, bScale));
+      return bias ? tf.add(scaled, bias) : scaled;
+    },
+  },
 ];

@@ -7,12 +7,6 @@ function intsOf(values: ArrayLike<number | bigint> | undefined, tensor: tf.Tenso
   return Array.from(values ?? tensor.dataSync(), Number);
 }
 
-function reshaped(tracer: Tracer, x: tf.TensorInfo, shape: number[]): tf.TensorInfo {
-  const same = x.shape.length === shape.length && x.shape.every((size, axis) => size === shape[axis]);
-  if (same || tracer.known(x)) return tracer.alias(x, shape);
-  return tracer.tensor(tracer.node('Reshape', [tracer.read(x), tracer.reshapeTarget(shape)]), shape, x.dtype);
-}
-
 /** Sum, mean, max, min over axes. x: any shape -> x without the axes, or with size 1 there. */
 function reduction(
   kernel: string,
@@ -51,8 +45,7 @@ export const SHAPE: readonly Operation[] = [
     kernel: 'Reshape',
     onnx: 'Reshape',
     trace: (tracer, [x], { shape }) =>
-      reshaped(
-        tracer,
+      tracer.reshape(
         x,
         tf.util.inferFromImplicitShape(
           shape,
@@ -66,7 +59,7 @@ export const SHAPE: readonly Operation[] = [
     trace: (tracer, [x], { dim }) => {
       const shape = [...x.shape];
       shape.splice(dim < 0 ? shape.length + dim + 1 : dim, 0, 1);
-      return reshaped(tracer, x, shape);
+      return tracer.reshape(x, shape);
     },
   },
   {
@@ -104,7 +97,7 @@ export const SHAPE: readonly Operation[] = [
       const at = axis < 0 ? inputs[0].shape.length + axis + 1 : axis;
       const widened = [...inputs[0].shape];
       widened.splice(at, 0, 1);
-      const parts = inputs.map((x) => tracer.read(reshaped(tracer, x, widened)));
+      const parts = inputs.map((x) => tracer.read(tracer.reshape(x, widened)));
       const shape = widened.map((size, index) => (index === at ? inputs.length : size));
       return tracer.tensor(tracer.node('Concat', parts, { axis: at }), shape, inputs[0].dtype);
     },
@@ -134,7 +127,7 @@ export const SHAPE: readonly Operation[] = [
       const widened = value.shape.map((size, index) => (index === at ? 1 : size));
       const shape = value.shape.filter((_, index) => index !== at);
       const names = tracer.nodes('Split', [tracer.read(value), tracer.ints(Array<number>(count).fill(1))], { axis: at }, count);
-      return names.map((name) => reshaped(tracer, tracer.tensor(name, widened, value.dtype), shape));
+      return names.map((name) => tracer.reshape(tracer.tensor(name, widened, value.dtype), shape));
     },
   },
   {

@@ -49,6 +49,8 @@ const CASES: Case[] = [
   unary('Exp', tf.exp),
   unary('Log', tf.log, positive),
   unary('Neg', tf.neg),
+  unary('Cos', tf.cos, { range: [-3, 7] }),
+  unary('Sin', tf.sin, { range: [-3, 7] }),
   unary('Sqrt', tf.sqrt, positive),
   unary('Rsqrt', tf.rsqrt, positive),
   unary('Reciprocal', tf.reciprocal, positive),
@@ -95,6 +97,7 @@ const CASES: Case[] = [
   binary('Multiply', tf.mul),
   binary('RealDiv', tf.div, positive),
   binary('Pow', tf.pow, positive),
+  binary('Mod', tf.mod, { range: [0.5, 9], ...flat }),
   // tfjs does not sum the gradient of these three over broadcast axes: value at all shapes, gradient at equal ones.
   ...(
     [

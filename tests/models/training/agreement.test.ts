@@ -1,11 +1,13 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { describe, expect, it } from 'vitest';
-import { type AdapterScheme, adapterLayout, adapterView, DEFAULT_SCHEME } from '../../../models/adapters/adapter.ts';
+import { adapterLayout, adapterView } from '../../../models/adapters/adapter.ts';
+import { type AdapterScheme, bankRow, DEFAULT_SCHEME } from '../../../models/adapters/scheme.ts';
 import type { TensorData } from '../../../models/engine/engine.ts';
 import { STUDENT } from '../../../models/networks/attention-network.ts';
 import { frontEnd, standardize } from '../../../models/networks/front-end.ts';
 import { createNetwork, type NetworkOptions } from '../../../models/networks/index.ts';
 import { BACKUP } from '../../../models/networks/mixer-network.ts';
+import { splitParameters } from '../../../models/networks/parameter-tensors.ts';
 import { Random } from '../../../models/networks/random.ts';
 import { elementCount, type ValueInfo } from '../../../models/trace/graph.ts';
 import { encodeOnnx } from '../../../models/trace/onnx.ts';
@@ -82,8 +84,11 @@ describe.each(Object.entries(NETWORKS))('%s', (_name, options) => {
     it('has the logits and embedding of tfjs cpu on every engine, batch 3, an adapter a window', async () => {
       const batch = 3;
       const graph = traceInference(network, { input: 'float32', adapter, reference: false, temperature: 1.3 }, weights);
-      const bank =
-        adapter && numbers(5 * adapterLayout(adapter, network).size, 5, -0.3, 0.3).fill(0, 0, adapterLayout(adapter, network).size);
+      const layout = adapter && adapterLayout(adapter, network);
+      // Five adapters as they come from training, the first all zero.
+      const trained =
+        layout && Array.from({ length: 5 }, (_, index) => numbers(layout.size, index + 5, -0.3, 0.3).map((x) => (index ? x : 0)));
+      const bank = trained && Float32Array.from(trained.flatMap((flat) => [...bankRow(adapter!, layout, flat)]));
       const special: Record<string, Float32Array | Int32Array> = {
         window: numbers(batch * window * channels, 8),
       };
@@ -103,14 +108,12 @@ describe.each(Object.entries(NETWORKS))('%s', (_name, options) => {
             channels,
           ]);
           const scale = tf.tensor(feeds.scale.values.slice(row * channels, (row + 1) * channels) as Float32Array, [1, channels]);
-          const statistics = network.statistics.split(tf.tensor1d(weights.statistics));
+          const statistics = splitParameters(network.statistics, tf.tensor1d(weights.statistics));
           const features = standardize(frontEnd(one, scale, network.frontEnd), network.parts, statistics);
-          const layout = adapter && adapterLayout(adapter, network);
           const index = [2, 0, 4][row];
-          const view =
-            layout && adapterView(adapter!, layout.split(tf.tensor1d(bank!.slice(index * layout.size, (index + 1) * layout.size))));
+          const view = layout && adapterView(adapter!, splitParameters(layout, tf.tensor1d(trained![index])));
           const { logits, embedding } = network.forward(features, {
-            parameters: network.parameters.split(tf.tensor1d(weights.parameters)),
+            parameters: splitParameters(network.parameters, tf.tensor1d(weights.parameters)),
             adapter: view,
           });
           return {
@@ -174,8 +177,8 @@ describe.each(Object.entries(NETWORKS))('%s', (_name, options) => {
           network,
           training,
           {
-            statistics: network.statistics.split(tf.tensor1d(weights.statistics)),
-            parameters: network.parameters.split(tf.tensor1d(weights.parameters)),
+            statistics: splitParameters(network.statistics, tf.tensor1d(weights.statistics)),
+            parameters: splitParameters(network.parameters, tf.tensor1d(weights.parameters)),
           },
           inputs,
         );

@@ -1,0 +1,256 @@
+import { createHash } from 'node:crypto';
+import { constants } from 'node:fs';
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Model, Session, TensorData } from '../engine/engine.ts';
+import { ParameterLayout } from '../networks/parameters.ts';
+import { Random } from '../networks/random.ts';
+import type { Graph } from '../trace/graph.ts';
+import { decodeOnnx } from '../trace/onnx.ts';
+import { type Manifest, type PartName, parseManifest } from './schema/manifest.ts';
+import { BundleRefusal } from './schema/refusal.ts';
+import { decodeSafetensors } from './schema/safetensors.ts';
+
+export const FILES = {
+  manifest: 'manifest.json',
+  infer: 'infer.onnx',
+  backup: 'backup.onnx',
+  weights: 'weights.bin',
+  adapter: 'adapter.safetensors',
+  answers: 'answers.safetensors',
+  adapt: 'adapt.onnx',
+  features: 'features.onnx',
+  replay: 'replay.safetensors',
+} as const;
+
+/** A manifest says kilobytes; a file of this size can only be a mistake or an attack. */
+const LARGEST_MANIFEST_BYTES = 1 << 20;
+
+/** A bundle whose every byte was read once, hashed, and lies in memory: what was checked is what runs. */
+export interface Bundle {
+  readonly manifest: Manifest;
+  /** SHA-256 of manifest.json, which names the hashes of all other files: the identity of the bundle. */
+  readonly digest: string;
+  readonly files: ReadonlyMap<string, Uint8Array>;
+}
+
+export function sha256(...chunks: readonly Uint8Array[]): string {
+  const hash = createHash('sha256');
+  for (const chunk of chunks) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+/** Reads a file that is neither a link nor larger than expected. */
+async function readPlainFile(folder: string, name: string, largest: number): Promise<Uint8Array> {
+  const path = join(folder, name);
+  let file: Awaited<ReturnType<typeof open>>;
+  try {
+    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException;
+    if (code === 'ELOOP') throw new BundleRefusal('bundle/path', `${path} is a link; a bundle holds plain files only`, { cause });
+    throw new BundleRefusal('bundle/missing', `${path} cannot be read (${code}); copy the whole bundle folder`, { cause });
+  }
+  try {
+    const { size } = await file.stat();
+    if (size > largest) throw new BundleRefusal('bundle/size', `${path} has ${size} bytes where at most ${largest} were expected`);
+    return new Uint8Array(await file.readFile());
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Reads a bundle folder and checks all of it that can be checked without running it.
+ *
+ * @param parts the parts to read; `core` decides, `adapt` learns
+ * @throws BundleRefusal with a code of BUNDLE_REFUSALS
+ */
+export async function readBundle(folder: string, parts: readonly PartName[] = ['core']): Promise<Bundle> {
+  const manifestBytes = await readPlainFile(folder, FILES.manifest, LARGEST_MANIFEST_BYTES);
+  const manifest = parseManifest(new TextDecoder().decode(manifestBytes));
+  const files = new Map<string, Uint8Array>();
+  for (const part of parts) {
+    const listed = manifest.parts[part];
+    if (!listed) throw new BundleRefusal('bundle/missing', `${folder} has no part ${part}; train it again with that part`);
+    for (const [name, { bytes: size, sha256: expected }] of Object.entries(listed)) {
+      const bytes = await readPlainFile(folder, name, size);
+      if (bytes.length !== size)
+        throw new BundleRefusal('bundle/size', `${join(folder, name)} has ${bytes.length} bytes, the manifest says ${size}`);
+      if (sha256(bytes) !== expected)
+        throw new BundleRefusal('bundle/hash', `${join(folder, name)} is not the file that the manifest names; fetch it again`);
+      files.set(name, bytes);
+    }
+  }
+  return openBundle(manifest, sha256(manifestBytes), files);
+}
+
+/** Checks a manifest and its files, already read and hashed, against each other. */
+export function openBundle(manifest: Manifest, digest: string, files: ReadonlyMap<string, Uint8Array>): Bundle {
+  const graph = decodeGraph(files, FILES.infer);
+  const outputs = Object.fromEntries(graph.outputs.map(({ name, shape }) => [name, shape]));
+  const inputs = Object.fromEntries(graph.inputs.map(({ name, shape }) => [name, shape]));
+  const expect = (what: string, actual: readonly unknown[] | undefined, wanted: readonly unknown[]) => {
+    if (actual?.join() !== wanted.join()) {
+      throw new BundleRefusal('bundle/graph', `${FILES.infer}: ${what} is [${actual ?? 'missing'}], the manifest makes it [${wanted}]`);
+    }
+  };
+  const { recipe, classes, network } = manifest;
+  if (network.window !== recipe.window || network.channels !== recipe.channels.length || network.classes !== classes.length) {
+    throw new BundleRefusal('bundle/manifest', 'manifest.json: network, recipe and classes disagree about window, channels or classes');
+  }
+  expect('input window', inputs.window, ['N', recipe.window, recipe.channels.length]);
+  expect('input adapterBank', inputs.adapterBank, ['K', bankLayout(manifest).size]);
+  expect('output logits', outputs.logits, ['N', classes.length]);
+  expect('output probabilities', outputs.probabilities, ['N', classes.length]);
+  const base = baseDigest(files);
+  if (base !== manifest.base)
+    throw new BundleRefusal(
+      'bundle/adapter',
+      `the graph and weights are base ${base.slice(0, 12)}, the manifest says ${manifest.base.slice(0, 12)}`,
+    );
+  for (const { name, type, values } of graph.initializers.values()) {
+    if (type === 'float32' && !(values as Float32Array).every(Number.isFinite)) {
+      throw new BundleRefusal('bundle/not-finite', `${FILES.infer}: constant ${name} holds NaN or infinity`);
+    }
+  }
+  return { manifest, digest, files };
+}
+
+/** Where the numbers of one adapter lie in a row of the bank. */
+export function bankLayout({ adapterTensors }: Pick<Manifest, 'adapterTensors'>): ParameterLayout {
+  return new ParameterLayout(adapterTensors.map(({ name, shape }) => ({ name, shape, initial: { fill: 0 } })));
+}
+
+function decodeGraph(files: ReadonlyMap<string, Uint8Array>, name: string): Graph {
+  const bytes = files.get(name);
+  if (!bytes) throw new BundleRefusal('bundle/missing', `the bundle lists no ${name}`);
+  try {
+    return decodeOnnx(bytes, files);
+  } catch (cause) {
+    throw new BundleRefusal('bundle/graph', `${name}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** What adapters belong to: the deciding graph and its weights. */
+export function baseDigest(files: ReadonlyMap<string, Uint8Array>): string {
+  return sha256(files.get(FILES.infer) ?? new Uint8Array(), files.get(FILES.weights) ?? new Uint8Array());
+}
+
+/** A graph of the bundle with the weights it needs, for an engine. */
+export function bundleModel({ files }: Bundle, name: string): Model {
+  const graph = files.get(name);
+  const weights = files.get(FILES.weights);
+  if (!graph || !weights) throw new BundleRefusal('bundle/missing', `${name} is not among the parts that were read`);
+  return { graph, files: new Map([[FILES.weights, weights]]) };
+}
+
+/**
+ * Reads an adapter and checks that it belongs to this bundle.
+ *
+ * @returns the adapter as trained, [P]
+ * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
+ */
+export function readAdapter({ manifest }: Bundle, bytes: Uint8Array, name: string): Float32Array {
+  const { tensors, metadata } = decodeSafetensors(bytes, name);
+  if (metadata.base !== manifest.base) {
+    throw new BundleRefusal(
+      'bundle/adapter',
+      `${name} was made for base ${metadata.base?.slice(0, 12) ?? 'unknown'}, this bundle is ${manifest.base.slice(0, 12)}`,
+    );
+  }
+  const layout = bankLayout(manifest);
+  const flat = new Float32Array(layout.size);
+  for (const parameter of layout.parameters) {
+    const tensor = tensors[parameter.name];
+    if (tensor?.type !== 'float32' || tensor.shape.join() !== parameter.shape.join()) {
+      throw new BundleRefusal(
+        'bundle/adapter',
+        `${name}: tensor ${parameter.name} is [${tensor?.shape ?? 'missing'}], the bundle's scheme makes it [${parameter.shape}]`,
+      );
+    }
+    flat.set(tensor.values as Float32Array, parameter.offset);
+  }
+  return flat;
+}
+
+/**
+ * The adapter bank of the known answers: no adapter, and a pseudo-random one, so that the adapters' path is proved too without carrying
+ * twenty kilobytes of proof.
+ */
+export function answerBank(size: number): TensorData {
+  const random = new Random(1);
+  const values = new Float32Array(2 * size);
+  for (let index = size; index < 2 * size; index++) values[index] = Math.fround(0.1 * (2 * random.uniform() - 1));
+  return { type: 'float32', shape: [2, size], values };
+}
+
+/**
+ * Runs the known answers on a session of the deciding graph.
+ *
+ * @returns the largest difference of a logit from its answer
+ * @throws BundleRefusal bundle/answers where it is beyond the manifest's tolerance
+ */
+export async function checkAnswers(bundle: Bundle, session: Session): Promise<number> {
+  const { manifest, files } = bundle;
+  const { tensors } = decodeSafetensors(files.get(FILES.answers) ?? new Uint8Array(), FILES.answers);
+  const { window, scale, adapterIndex, logits: expected } = tensors;
+  const adapterBank = answerBank(bankLayout(manifest).size);
+  const feeds: Record<string, TensorData> = { window, scale, adapterBank, adapterIndex };
+  let logits: Float32Array;
+  try {
+    logits = (await session.run(feeds)).logits.values as Float32Array;
+  } catch (cause) {
+    throw new BundleRefusal('bundle/answers', `${FILES.answers} cannot be fed to the graph: ${(cause as Error).message}`, { cause });
+  }
+  const answers = expected.values as Float32Array;
+  let worst = logits.length === answers.length ? 0 : Number.POSITIVE_INFINITY;
+  for (let index = 0; index < answers.length; index++) {
+    const difference = Math.abs(logits[index] - answers[index]);
+    if (!(difference <= worst)) worst = difference;
+  }
+  const { tolerance } = manifest.answers;
+  if (!(worst <= tolerance)) {
+    throw new BundleRefusal(
+      'bundle/answers',
+      `the graph differs from its known answers by ${worst} where ${tolerance} is allowed: wrong engine, CPU fault or tampering`,
+    );
+  }
+  return worst;
+}
+
+export type BundleDescription = Omit<Manifest, 'parts' | 'base'>;
+
+/**
+ * Writes a bundle folder: all of it or nothing, over whatever bundle was there.
+ *
+ * @param parts contents of the files by part
+ */
+export async function writeBundle(
+  folder: string,
+  description: BundleDescription,
+  parts: Record<PartName, ReadonlyMap<string, Uint8Array>>,
+): Promise<Bundle> {
+  const all = new Map([...parts.core, ...parts.adapt]);
+  const listed = (files: ReadonlyMap<string, Uint8Array>) =>
+    Object.fromEntries([...files].map(([name, bytes]) => [name, { bytes: bytes.length, sha256: sha256(bytes) }]));
+  const manifest: Manifest = {
+    ...description,
+    base: baseDigest(all),
+    parts: { core: listed(parts.core), ...(parts.adapt.size > 0 && { adapt: listed(parts.adapt) }) },
+  };
+  const text = `${JSON.stringify(manifest, null, 1)}\n`;
+  const bundle = openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);
+  const [fresh, old] = [`${folder}.new`, `${folder}.old`];
+  await mkdir(dirname(folder), { recursive: true });
+  for (const left of [fresh, old]) await rm(left, { recursive: true, force: true });
+  await mkdir(fresh);
+  for (const [name, bytes] of all) await writeFile(join(fresh, name), bytes);
+  await writeFile(join(fresh, FILES.manifest), text);
+  await rename(folder, old).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw error;
+  });
+  await rename(fresh, folder);
+  await rm(old, { recursive: true, force: true });
+  return bundle;
+}

@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { BundleRefusal } from './refusal.ts';
+
+/** Version of the bundle format that this program writes, and the only one it reads. */
+export const FORMAT_VERSION = 1;
+
+const positive = z.number().int().positive();
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in lower-case hexadecimal');
+/** A plain name: no folder, no way out of one. */
+const fileName = z.string().regex(/^[a-z0-9][a-z0-9.-]*$/, 'is not a plain file name');
+const tokens = z.array(z.enum(['frames', 'spectrum', 'envelope', 'statistics', 'patches'])).min(1);
+const networkCommon = {
+  window: positive,
+  channels: positive.max(16),
+  classes: positive,
+  width: positive,
+  layers: positive,
+  tokens,
+  patch: positive,
+};
+
+const networkSchema = z.discriminatedUnion('kind', [
+  z.strictObject({ kind: z.literal('attention'), ...networkCommon, heads: positive, feedForward: positive }),
+  z.strictObject({ kind: z.literal('mixer'), ...networkCommon, tokenHidden: positive }),
+]);
+
+const adapterSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    kind: z.literal('lora'),
+    rank: positive.max(64),
+    alpha: z.number().positive(),
+    rankStabilized: z.boolean(),
+    targets: z.array(z.string().min(1)).min(1),
+  }),
+  z.strictObject({ kind: z.literal('prefix'), length: positive.max(64) }),
+  z.strictObject({ kind: z.literal('head') }),
+]);
+
+const filesSchema = z.record(fileName, z.strictObject({ bytes: z.number().int().nonnegative(), sha256 }));
+
+export const manifestSchema = z.strictObject({
+  formatVersion: z.literal(FORMAT_VERSION),
+  name: z.string().min(1),
+  recipe: z.strictObject({
+    sampleRateHz: z.number().positive(),
+    window: positive,
+    stride: positive,
+    /** Channel names in the order of the window's last axis. */
+    channels: z.array(z.string().min(1)).min(1).max(16),
+  }),
+  /** In the order of the logits. */
+  classes: z.array(z.string().min(1)).min(2),
+  network: networkSchema,
+  backup: networkSchema.optional(),
+  adapter: adapterSchema,
+  /** The tensors of one adapter in the order in which they lie in a row of the bank. */
+  adapterTensors: z.array(z.strictObject({ name: z.string().min(1), shape: z.array(positive) })).min(1),
+  /** Divides the logits; already inside the graph, stated for readers. */
+  temperature: z.number().positive(),
+  /** SHA-256 over the deciding graph and the weight file: adapters and the adaptation graph fit this base and no other. */
+  base: sha256,
+  answers: z.strictObject({
+    count: positive.max(16),
+    /** Largest difference of a logit from its known answer, on the engine that the answers come from and on any other. */
+    tolerance: z.number().positive(),
+  }),
+  lineage: z.strictObject({
+    set: z.string(),
+    split: z.string(),
+    seed: z.number().int(),
+    parent: sha256.optional(),
+  }),
+  /** What the bundle reached on its test part, as measured when it was made. */
+  measured: z.strictObject({ accuracy: z.number(), balancedAccuracy: z.number(), macroF1: z.number(), windows: z.number().int() }),
+  runtime: z.strictObject({ tremolo: z.string(), operators: z.array(z.string()) }),
+  parts: z.strictObject({ core: filesSchema, adapt: filesSchema.optional() }),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type PartName = keyof Manifest['parts'];
+
+/** Parses the bytes of a manifest. @throws BundleRefusal with every mistake in one line */
+export function parseManifest(text: string): Manifest {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(text);
+  } catch (cause) {
+    throw new BundleRefusal('bundle/manifest', 'manifest.json is not JSON', { cause });
+  }
+  const version = (raw as { formatVersion?: unknown } | null)?.formatVersion;
+  if (typeof version === 'number' && version !== FORMAT_VERSION) {
+    throw new BundleRefusal('bundle/version', `manifest.json has format version ${version}; this program reads ${FORMAT_VERSION}`);
+  }
+  const parsed = manifestSchema.safeParse(raw);
+  if (!parsed.success) {
+    const mistakes = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'manifest'}: ${message}`);
+    throw new BundleRefusal('bundle/manifest', `manifest.json: ${mistakes.join('; ')}`);
+  }
+  return parsed.data;
+}

@@ -1,0 +1,27 @@
+/** Every reason for which a bundle, or a part of one, is refused. */
+export const BUNDLE_REFUSALS = {
+  'bundle/missing': 'a file or folder that should be there is not',
+  'bundle/size': 'a file has another size than the manifest says',
+  'bundle/hash': 'a file has another SHA-256 than the manifest says',
+  'bundle/path': 'a file name leads out of the bundle folder or through a link',
+  'bundle/manifest': 'the manifest is not JSON or does not fit its schema',
+  'bundle/version': 'the bundle is of a format version that this program does not read',
+  'bundle/graph': 'a graph cannot be decoded, or its inputs or outputs are not those the manifest promises',
+  'bundle/tensors': 'a safetensors file is malformed, or claims more than it holds',
+  'bundle/not-finite': 'a weight, an adapter or a known answer holds NaN or infinity',
+  'bundle/adapter': 'an adapter belongs to another base or has another shape',
+  'bundle/answers': 'the graph gives other outputs than the known answers',
+} as const;
+
+export type BundleRefusalCode = keyof typeof BUNDLE_REFUSALS;
+
+/** A bundle that is refused: one line that says what, where and what to do. */
+export class BundleRefusal extends Error {
+  readonly code: BundleRefusalCode;
+
+  constructor(code: BundleRefusalCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'BundleRefusal';
+    this.code = code;
+  }
+}

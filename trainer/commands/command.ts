@@ -1,0 +1,73 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { Refusal } from '../refusal.ts';
+
+export type Options = NonNullable<ParseArgsConfig['options']>;
+
+export interface ParsedArguments {
+  readonly values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
+  readonly positionals: readonly string[];
+}
+
+/** One verb of the command line. */
+export interface Command {
+  readonly verb: string;
+  /** One line for the list of verbs. */
+  readonly summary: string;
+  /** Usage, options and a working example. */
+  readonly help: string;
+  readonly options: Options;
+  /** Largest number of positional arguments. */
+  readonly positionals: number;
+  /** Does the work; the object it returns is what `--json` prints as the last line of stdout. */
+  run(args: ParsedArguments, signal: AbortSignal): Promise<Record<string, unknown>>;
+}
+
+/** @throws Refusal usage/arguments */
+export function parseCommand(command: Command, argv: readonly string[]): ParsedArguments {
+  try {
+    const parsed = parseArgs({
+      args: [...argv],
+      options: { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      allowPositionals: true,
+      strict: true,
+    });
+    if (parsed.positionals.length > command.positionals) {
+      throw new Error(`${parsed.positionals.slice(command.positionals).join(' ')} is one argument too many`);
+    }
+    return parsed as ParsedArguments;
+  } catch (cause) {
+    throw new Refusal('usage/arguments', `${(cause as Error).message.split('\n')[0]}; see tremolo ${command.verb} --help`, { cause });
+  }
+}
+
+/** A number option. @throws Refusal usage/number */
+export function numberOption(
+  args: ParsedArguments,
+  name: string,
+  fallback: number,
+  { min = 0, max = Number.MAX_SAFE_INTEGER, whole = false } = {},
+): number {
+  const text = args.values[name];
+  if (text === undefined) return fallback;
+  const value = Number(text);
+  if (!Number.isFinite(value) || text === '' || value < min || value > max || (whole && !Number.isInteger(value))) {
+    throw new Refusal('usage/number', `--${name} is "${text}"; give a ${whole ? 'whole ' : ''}number from ${min} to ${max}`);
+  }
+  return value;
+}
+
+export function textOption(args: ParsedArguments, name: string): string | undefined {
+  return args.values[name] as string | undefined;
+}
+
+export function listOption(args: ParsedArguments, name: string): string[] {
+  return (args.values[name] as string[] | undefined) ?? [];
+}
+
+/** One of some words, the first where absent. @throws Refusal usage/choice */
+export function choiceOption<T extends string>(args: ParsedArguments, name: string, choices: readonly T[]): T {
+  const text = textOption(args, name) ?? choices[0];
+  const choice = choices.find((other) => other === text);
+  if (!choice) throw new Refusal('usage/choice', `--${name} is "${text}"; choose ${choices.join(' or ')}`);
+  return choice;
+}

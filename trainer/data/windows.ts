@@ -1,0 +1,44 @@
+import type { Recording } from './recording-set.ts';
+
+/** Labelled windows of equal length, cut out of recordings. */
+export interface Windows {
+  /** Row-major [count, window, channels]. */
+  readonly samples: Float32Array;
+  /** Class index of each window. */
+  readonly labels: Int32Array;
+  /** Index of the recording that each window comes from. */
+  readonly recordings: Int32Array;
+  readonly count: number;
+}
+
+/** Class names in order: `normal` first where it is there, then alphabetical. */
+export function classesOf(recordings: readonly Recording[]): string[] {
+  const names = [...new Set(recordings.flatMap(({ label }) => (label === null ? [] : [label])))].sort();
+  return [...names.filter((name) => name === 'normal'), ...names.filter((name) => name !== 'normal')];
+}
+
+/** Start of every window of a recording of `length` samples. */
+export function windowStarts(length: number, window: number, stride: number): number[] {
+  const count = length < window ? 0 : Math.floor((length - window) / stride) + 1;
+  return Array.from({ length: count }, (_, index) => index * stride);
+}
+
+/** Cuts recordings into windows. Recordings without a label, or with one that is not in `classes`, are left out. */
+export function cutWindows(recordings: readonly Recording[], classes: readonly string[], window: number, stride: number): Windows {
+  const places = recordings.flatMap((recording, index) =>
+    recording.label === null || !classes.includes(recording.label)
+      ? []
+      : windowStarts(recording.length, window, stride).map((start) => ({ recording, index, start })),
+  );
+  const channels = recordings[0]?.channels.length ?? 0;
+  const samples = new Float32Array(places.length * window * channels);
+  places.forEach(({ recording, start }, row) => {
+    samples.set(recording.samples.subarray(start * channels, (start + window) * channels), row * window * channels);
+  });
+  return {
+    samples,
+    labels: Int32Array.from(places, ({ recording }) => classes.indexOf(recording.label!)),
+    recordings: Int32Array.from(places, ({ index }) => index),
+    count: places.length,
+  };
+}

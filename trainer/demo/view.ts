@@ -1,0 +1,58 @@
+const BARS = '▁▂▃▄▅▆▇█';
+
+/** Waveform as a line of blocks, scaled to its own largest value. */
+export function sparkline(samples: ArrayLike<number>, width: number): string {
+  if (samples.length === 0) return ' '.repeat(width);
+  let largest = 1e-9;
+  for (let index = 0; index < samples.length; index++) largest = Math.max(largest, Math.abs(samples[index]));
+  return Array.from({ length: width }, (_, column) => {
+    const value = samples[Math.floor((column * samples.length) / width)] / largest;
+    return BARS[Math.min(BARS.length - 1, Math.floor(((value + 1) / 2) * BARS.length))];
+  }).join('');
+}
+
+export interface MachineLine {
+  readonly name: string;
+  readonly link: string;
+  readonly waveform: ArrayLike<number>;
+  readonly decision: string;
+  readonly confidence: number;
+  readonly truth: string;
+  readonly latencyMs: number;
+  readonly decided: number;
+  readonly right: number;
+}
+
+const WAVE_WIDTH = 28;
+
+/** The table of machines as lines of text. */
+export function renderMachines(lines: readonly MachineLine[], color: boolean): string[] {
+  const paint = (text: string, code: number) => (color ? `\x1b[${code}m${text}\x1b[0m` : text);
+  const width = Math.max(8, ...lines.map(({ decision, truth }) => Math.max(decision.length, truth.length)));
+  const names = Math.max(7, ...lines.map(({ name }) => name.length));
+  const header = `${'machine'.padEnd(names)} link   ${'waveform'.padEnd(WAVE_WIDTH)} ${'decision'.padEnd(width)}  conf.  ${'truth'.padEnd(width)} latency  right`;
+  return [
+    paint(header, 2),
+    ...lines.map(({ name, link, waveform, decision, confidence, truth, latencyMs, decided, right }) => {
+      const mark = decision === '' || truth === '' ? 0 : decision === truth ? 32 : 31;
+      const numbers = decided === 0 ? '' : `${latencyMs.toFixed(1).padStart(5)} ms ${`${right}/${decided}`.padStart(7)}`;
+      return `${name.padEnd(names)} ${link.padEnd(6)} ${sparkline(waveform, WAVE_WIDTH)} ${paint(decision.padEnd(width), mark)} ${decision ? `${(100 * confidence).toFixed(0).padStart(4)} %` : '      '}  ${truth.padEnd(width)} ${numbers}`;
+    }),
+  ];
+}
+
+/** Redraws a block of lines in place on a terminal. */
+export class LiveBlock {
+  readonly #stream: NodeJS.WriteStream;
+  #height = 0;
+
+  constructor(stream: NodeJS.WriteStream) {
+    this.#stream = stream;
+  }
+
+  draw(lines: readonly string[]): void {
+    const up = this.#height > 0 ? `\x1b[${this.#height}A` : '';
+    this.#stream.write(`${up}${lines.map((line) => `\x1b[2K${line}`).join('\n')}\n`);
+    this.#height = lines.length;
+  }
+}
