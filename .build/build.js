@@ -24,9 +24,13 @@ const common = {
     'process.env.NODE_ENV': '"production"',
     TREMOLO_VERSION: JSON.stringify(JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version),
   },
-  // CommonJS dependencies call require(); an ES module has none of its own.
+  // CommonJS dependencies call require() and ask for __dirname; an ES module has neither of its own.
   banner: {
-    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    js: [
+      "import { createRequire as __createRequire } from 'node:module';",
+      'const require = __createRequire(import.meta.url);',
+      "const __dirname = new URL('.', import.meta.url).pathname;",
+    ].join(' '),
   },
 };
 

@@ -1,4 +1,3 @@
-import mqtt from 'mqtt';
 import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { createSampleFrame, decodeFrame, FrameReader } from '../firmware-bridge/codec/index.ts';
@@ -6,6 +5,7 @@ import { openSerial, type SerialLink } from '../firmware-bridge/serial/serial.ts
 import { readBundle } from '../models/bundle/bundle.ts';
 import type { Diagnosis, Status } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
+import { connectBroker } from './io/broker-client.ts';
 import type { GatewayConfiguration } from './io/configuration.ts';
 import { InferenceThread } from './io/inference-thread.ts';
 import { LARGEST_BATCH, RESULT } from './io/protocol.ts';
@@ -52,12 +52,10 @@ export async function startGateway(
   );
   const topics = gatewayTopics(configuration.site, configuration.gateway);
   const offline: Status = { state: 'offline', gateway: configuration.gateway, version };
-  const client = await mqtt.connectAsync(configuration.broker.url, {
+  const client = connectBroker(configuration.broker.url, (error) => log.warn({ error: error.message }, 'broker'), {
     clientId: `tremolo-${configuration.site}-${configuration.gateway}`,
     will: { topic: topics.status, payload: Buffer.from(JSON.stringify(offline)), qos: 1, retain: true },
   });
-  // Without a listener an error of the connection would end the process; the client reconnects by itself.
-  client.on('error', (error) => log.warn({ error: error.message }, 'broker'));
 
   const status = (): Status => ({
     state: 'online',

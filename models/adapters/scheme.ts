@@ -20,13 +20,13 @@ export type AdapterScheme =
   | { readonly kind: 'prefix'; readonly length: number }
   | { readonly kind: 'head' };
 
-/** LoRA of rank 4 on queries, values, attention output, feed-forward and head. */
+/** LoRA of rank 4 on queries, values, feed-forward and head. */
 export const DEFAULT_SCHEME: AdapterScheme = {
   kind: 'lora',
   rank: 4,
   alpha: 8,
   rankStabilized: true,
-  targets: ['layer*.attention.q', 'layer*.attention.v', 'layer*.attention.o', 'layer*.ffn.*', 'head'],
+  targets: ['layer*.attention.q', 'layer*.attention.v', 'layer*.ffn.*', 'head'],
 };
 
 /** alpha / rank, or alpha / sqrt(rank) where rank-stabilised. */

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { geluActivation, layerNorm } from '../trace/operations/composite.ts';
 import { type FrontEndOptions, featureParts, statisticsSpecs, type TokenKind } from './front-end.ts';
-import { dropoutSites, linear, type Network, type NetworkContext, type NetworkOutput } from './network.ts';
+import { dropoutSites, linear, meanOverTokens, type Network, type NetworkContext, type NetworkOutput } from './network.ts';
 import { ParameterLayout, type ParameterSpec } from './parameters.ts';
 
 export interface AttentionNetworkOptions {
@@ -159,7 +159,7 @@ export function attentionNetwork(options: AttentionNetworkOptions): Network {
       }
       const last = tf.reshape(layerNorm(x, p['norm.scale'], p['norm.bias']), [-1, tokens, width]);
       const first = tf.reshape(tf.slice(last, [0, 0, 0], [-1, 1, width]), [-1, width]);
-      const mean = tf.mean(tf.slice(last, [0, 1, 0], [-1, tokens - 1, width]), 1);
+      const mean = meanOverTokens(tf.slice(last, [0, 1, 0], [-1, tokens - 1, width]));
       const embedding = tf.concat([first, mean], 1);
       return { logits: linear(embedding, 'head', 1, context), embedding };
     },

@@ -26,6 +26,8 @@ const HOP = 32;
 /** Floor under a power before its logarithm, relative to white noise of the same energy. */
 const POWER_FLOOR = 1e-3;
 const STATISTICS = 3;
+/** Floats in the widest vector register (AVX-512). */
+const REGISTER = 16;
 const ENVELOPE_ROWS = 4;
 
 export function featureParts({ window, channels, tokens, patch }: FrontEndOptions): FeaturePart[] {
@@ -54,7 +56,11 @@ function factors(window: number): { coarse: number; fine: number } {
 }
 
 /** 0, 1, ... as a column [count, 1] or a row [1, count]. */
-const column = (count: number) => tf.tensor2d(Float32Array.from({ length: count }, (_, index) => index), [count, 1]);
+const column = (count: number) =>
+  tf.tensor2d(
+    Float32Array.from({ length: count }, (_, index) => index),
+    [count, 1],
+  );
 const row = (count: number) => tf.reshape(column(count), [1, count]);
 
 /**
@@ -147,12 +153,14 @@ export function frontEnd(window: tf.Tensor, scale: tf.Tensor, options: FrontEndO
       return tf.expandDims(tf.log(tf.add(powerSpectrum(envelope, length, ENVELOPE_ROWS), POWER_FLOOR)), 1);
     },
     statistics: () => {
-      const physical = tf.mul(deviation, tf.reshape(scale, [-1, 1]));
+      const rms = tf.add(tf.mul(deviation, tf.reshape(scale, [-1, 1])), 1e-6);
       const square = tf.square(x);
-      const rms = tf.log(tf.add(physical, 1e-6));
-      const kurtosis = tf.log(tf.add(tf.mean(tf.square(square), 1, true), POWER_FLOOR));
-      const crest = tf.log(tf.add(tf.max(square, 1, true), POWER_FLOOR));
-      return tf.expandDims(tf.concat([rms, kurtosis, crest], 1), 1);
+      const kurtosis = tf.add(tf.mean(tf.square(square), 1, true), POWER_FLOOR);
+      const crest = tf.add(tf.max(square, 1, true), POWER_FLOOR);
+      // onnxruntime takes logarithms of whole vector registers by another polynomial than those of the rest: a row of a register's width keeps
+      // a window's logarithms from depending on its place in the batch.
+      const padding = tf.broadcastTo(tf.add(tf.mul(crest, 0), 1), [crest.shape[0], REGISTER - STATISTICS]);
+      return tf.expandDims(tf.slice(tf.log(tf.concat([rms, kurtosis, crest, padding], 1)), [0, 0], [-1, STATISTICS]), 1);
     },
     patches: () => {
       const { tokens } = parts.find(({ kind }) => kind === 'patches')!;

@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { geluActivation, layerNorm } from '../trace/operations/composite.ts';
 import { type FrontEndOptions, featureParts, statisticsSpecs, type TokenKind } from './front-end.ts';
-import { dropoutSites, linear, type Network, type NetworkOutput } from './network.ts';
+import { dropoutSites, linear, meanOverTokens, type Network, type NetworkOutput } from './network.ts';
 import { ParameterLayout, type ParameterSpec } from './parameters.ts';
 
 export interface MixerNetworkOptions {
@@ -102,7 +102,7 @@ export function mixerNetwork(options: MixerNetworkOptions): Network {
         x = tf.add(x, drop(linear(wide, `${name}.ffn.out`, tokens, context), 1 + index));
       }
       const last = tf.reshape(layerNorm(x, p['norm.scale'], p['norm.bias']), [-1, tokens, width]);
-      const embedding = tf.mean(last, 1);
+      const embedding = meanOverTokens(last);
       return { logits: linear(embedding, 'head', 1, context), embedding };
     },
   };

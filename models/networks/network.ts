@@ -69,3 +69,12 @@ export function dropoutSites(context: NetworkContext): (x: tf.Tensor, site: numb
   const masks = tf.split(context.dropout, context.dropout.shape[0], 0);
   return (x, site) => tf.mul(x, tf.reshape(masks[site], x.shape));
 }
+
+/**
+ * Mean over the tokens of each window as a matrix product, whose order of summation does not depend on the batch (onnxruntime's ReduceMean
+ * does). x: [N, tokens, W] -> [N, W]
+ */
+export function meanOverTokens(x: tf.Tensor): tf.Tensor {
+  const [, tokens, width] = x.shape as [number, number, number];
+  return tf.reshape(tf.matMul(tf.fill([1, 1, tokens], 1 / tokens), x), [-1, width]);
+}

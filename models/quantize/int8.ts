@@ -69,7 +69,7 @@ export function unsignedParameters({ min, max }: Range): { scale: number; zeroPo
   const scale = Math.fround((high - low) / 255);
   // A range too small for a normal float32 scale carries nothing.
   if (scale < 1.1754943508222875e-38) return { scale: 1, zeroPoint: 0 };
-  return { scale, zeroPoint: Math.round(-low / scale) };
+  return { scale, zeroPoint: Math.round(-low / scale) + 0 };
 }
 
 /** Half to even, as ONNX rounds; Math.round takes halves up. */

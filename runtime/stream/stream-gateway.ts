@@ -83,7 +83,8 @@ export class StreamGateway {
     if (!stream) return this.#refuse('full');
     const arrival = stream.tracker.accept(frame);
     if (arrival === 'late') return undefined;
-    if (arrival !== 'next' || this.#rescaled(stream, frame)) stream.scheduler.restart();
+    const rescaled = this.#rescaled(stream, frame);
+    if (arrival !== 'next' || rescaled) stream.scheduler.restart();
     const before = this.#memory.written(stream.index);
     this.#memory.append(stream.index, frame.samples, 0, frame.samplesPerChannel);
     stream.scheduler.advance(frame.samplesPerChannel, (taken) => {

@@ -1,8 +1,8 @@
-import mqtt from 'mqtt';
 import { encodeFrame, encodeSerialFrame } from '../../firmware-bridge/codec/index.ts';
 import { openPty, type Pty } from '../../firmware-bridge/serial/pty.ts';
 import { diagnosisSchema, type Ledger, type Status, statusSchema } from '../../runtime/contracts/messages.ts';
 import { gatewayTopics } from '../../runtime/contracts/topics.ts';
+import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { startEmbeddedBroker } from '../io/broker.ts';
 import { startGatewayProcess } from '../io/gateway-process.ts';
 import { Refusal } from '../refusal.ts';
@@ -65,7 +65,7 @@ export async function playSession(
       programs,
     );
     closers.unshift(() => gateway.stop());
-    const client = await mqtt.connectAsync(broker.url);
+    const client = connectBroker(broker.url, () => {});
     closers.unshift(() => client.endAsync());
 
     // What the gateway calls a stream, by sensor: the topic's last level, or the port's name and the stream id.

@@ -9,7 +9,7 @@ export interface EmbeddedBroker {
 /** An MQTT 3.1.1 broker inside this process, on loopback. @param port 0: any free one */
 export async function startEmbeddedBroker(port = 0): Promise<EmbeddedBroker> {
   const broker = await Aedes.createBroker();
-  const server = createServer(broker.handle);
+  const server = createServer({ noDelay: true }, broker.handle);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, '127.0.0.1', resolve);

@@ -22,7 +22,7 @@ import { runWindows } from '../train/train-network.ts';
 /** Windows of one step of the adaptation graph: 48 of the machine, 24 for replay. */
 export const ADAPT_BATCH = 72;
 const CALIBRATION_WINDOWS = 512;
-const KNOWN_ANSWERS = 4;
+const KNOWN_ANSWERS = 3;
 /** Replay windows of each class. */
 const REPLAY_WINDOWS = 6;
 /** Largest difference of a logit between engines: they add floats in other orders, and now and then an activation rounds the other way. */
