@@ -1,8 +1,9 @@
 // Builds dist/: the tremolo command, the gateway, and the inference worker. Runs in the package's `prepare` step.
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const root = new URL('..', import.meta.url).pathname;
+const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = `${root}dist`;
 
 /** What cannot be bundled: native libraries, found in node_modules at run time. */
@@ -29,7 +30,7 @@ const common = {
     js: [
       "import { createRequire as __createRequire } from 'node:module';",
       'const require = __createRequire(import.meta.url);',
-      "const __dirname = new URL('.', import.meta.url).pathname;",
+      'const __dirname = import.meta.dirname;',
     ].join(' '),
   },
 };

@@ -3,6 +3,7 @@ import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { createSampleFrame, decodeFrame, FrameReader } from '../firmware-bridge/codec/index.ts';
 import { openSerial, type SerialLink } from '../firmware-bridge/serial/serial.ts';
 import { readBundle } from '../models/bundle/bundle.ts';
+import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import type { Diagnosis, Status } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import { connectBroker } from './io/broker-client.ts';
@@ -12,6 +13,8 @@ import { LARGEST_BATCH, RESULT } from './io/protocol.ts';
 import { StreamGateway, type WindowJob } from './stream/stream-gateway.ts';
 import { StreamMemory } from './stream/stream-memory.ts';
 
+/** Longest wait for a broker that may be gone, when the gateway stops. */
+const GOODBYE_MS = 1000;
 /** Between two status messages. */
 const STATUS_MS = 1000;
 
@@ -32,7 +35,7 @@ export async function startGateway(
   programs: URL,
   log: Logger,
 ): Promise<RunningGateway> {
-  const { manifest } = await readBundle(configuration.bundle);
+  const { manifest, digest } = await readBundle(configuration.bundle);
   const { recipe, classes } = manifest;
   const channels = recipe.channels.length;
   const memory = new StreamMemory({ streams: configuration.largestStreams, window: recipe.window, channels });
@@ -46,10 +49,13 @@ export async function startGateway(
     (error) => {
       // Without its model the gateway is of no use; the service manager starts it again.
       log.fatal({ error: error.message }, 'the inference thread ended');
-      process.exitCode = 1;
-      void stop();
+      process.exit(1);
     },
   );
+  if (inference.proof.digest !== digest) {
+    await inference.stop();
+    throw new BundleRefusal('bundle/manifest', `${configuration.bundle} was replaced while it was read; start again`);
+  }
   const topics = gatewayTopics(configuration.site, configuration.gateway);
   const offline: Status = { state: 'offline', gateway: configuration.gateway, version };
   const client = connectBroker(configuration.broker.url, (error) => log.warn({ error: error.message }, 'broker'), {
@@ -65,7 +71,7 @@ export async function startGateway(
     engine: inference.proof.engine,
     streams: streams.streamCount,
     ledger: streams.ledger(),
-    framesRefused: { ...framesRefused, ...streams.framesRefused },
+    framesRefused: { ...framesRefused, ...streams.framesRefused, ...serialDamage(readers) },
   });
 
   const publish = (job: WindowJob, row: number) => {
@@ -115,12 +121,19 @@ export async function startGateway(
     if (frame.kind === 'samples') accept(streamOfTopic(topic), frame);
     else if (frame.kind === 'refused') framesRefused[frame.code] = (framesRefused[frame.code] ?? 0) + 1;
   });
-  await client.subscribeAsync(topics.allSamples, { qos: 0 });
+  // A broker may come later than the gateway, and go away: each connection is told anew what to send.
+  client.on('connect', () => {
+    client.subscribe(topics.allSamples, { qos: 0 }, (error) =>
+      log.info({ broker: configuration.broker.url, error: error?.message }, 'listening'),
+    );
+  });
 
+  const readers: FrameReader[] = [];
   const links: SerialLink[] = configuration.serial.map(({ name, path, baudRate }) => {
     const reader = new FrameReader((frame) => {
       if (frame.kind === 'samples') accept(`${name}-${frame.streamId}`, frame);
     });
+    readers.push(reader);
     return openSerial(
       { path, baudRate },
       (bytes) => reader.push(bytes),
@@ -131,7 +144,8 @@ export async function startGateway(
     );
   });
 
-  const sendStatus = () => client.publish(topics.status, JSON.stringify(status()), { qos: 1, retain: true });
+  // A status that is late is wrong: none is kept for a broker that is away.
+  const sendStatus = () => client.connected && client.publish(topics.status, JSON.stringify(status()), { qos: 1, retain: true });
   sendStatus();
   const timer = setInterval(sendStatus, STATUS_MS);
   const { name, version: engineVersion } = inference.proof.engine;
@@ -142,14 +156,29 @@ export async function startGateway(
     stopping ??= (async () => {
       clearInterval(timer);
       await Promise.all(links.map((link) => link.close()));
-      await client.publishAsync(topics.status, JSON.stringify({ ...status(), state: 'offline' } satisfies Status), {
-        qos: 1,
-        retain: true,
-      });
-      await client.endAsync();
+      const farewell: Status = { ...status(), state: 'offline' };
+      if (client.connected)
+        await within(GOODBYE_MS, client.publishAsync(topics.status, JSON.stringify(farewell), { qos: 1, retain: true }));
+      await within(GOODBYE_MS, client.endAsync(true));
       await inference.stop();
     })();
     return stopping;
   };
   return { status, stop };
+}
+
+/** Waits for work, but no longer than a limit. */
+async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const limit = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([work.then(() => {}), limit]).finally(() => clearTimeout(timer));
+}
+
+/** What noise on the serial lines cost, by cause, over all ports. */
+function serialDamage(readers: readonly FrameReader[]): Record<string, number> {
+  const causes = ['cobsErrors', 'crcErrors', 'tooShort', 'tooLong', 'badVersion', 'badType', 'badLength', 'badField'] as const;
+  const sum = (cause: (typeof causes)[number]) => readers.reduce((total, { health }) => total + health[cause], 0);
+  return Object.fromEntries(causes.filter((cause) => sum(cause) > 0).map((cause) => [`serial.${cause}`, sum(cause)]));
 }

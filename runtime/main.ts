@@ -4,17 +4,20 @@ import { startGateway } from './gateway.ts';
 import { ConfigurationRefusal, readConfiguration } from './io/configuration.ts';
 import { VERSION } from './version.ts';
 
-/** Entry of the packed device: `node gateway.js gateway.yaml`. Logs to stderr, one JSON object a line. Exit 0 stopped, 1 failed, 2 bad input. */
+/** Entry of the packed device: `node gateway.js gateway.yaml [--with-parent]`. Logs to stderr, one JSON object a line. Exit 0 stopped, 1 failed, 2 bad input. */
 async function main(): Promise<void> {
   const log = pino({ base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
-  const [path] = process.argv.slice(2);
+  const [path, option] = process.argv.slice(2);
+  const withParent = option === '--with-parent';
   if (!path) {
     process.stderr.write('usage/arguments: no configuration given; run: gateway gateway.yaml\n');
     process.exit(2);
   }
   try {
     const gateway = await startGateway(await readConfiguration(path), VERSION, new URL('./', import.meta.url), log);
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void gateway.stop());
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void gateway.stop());
+    // A program that started this one holds its standard input: when that closes, it is gone.
+    if (withParent) process.stdin.on('end', () => void gateway.stop()).resume();
   } catch (error) {
     if (!(error instanceof ConfigurationRefusal || error instanceof BundleRefusal)) throw error;
     process.stderr.write(`${error.code}: ${error.message}\n`);

@@ -56,16 +56,17 @@ class BatchRunner {
     this.#bank = adapterBank(bundle);
   }
 
-  async run(jobs: Uint32Array): Promise<void> {
+  async run(jobs: Uint32Array, scales: Float32Array): Promise<void> {
     const { window, channels } = this.#memory.shape;
     const count = jobs.length / 3;
     const { states, probabilities } = this.#results;
     for (let row = 0; row < count; row++) {
       const [stream, end, adapter] = [jobs[3 * row], jobs[3 * row + 1], jobs[3 * row + 2]];
-      const intact = this.#memory.copyWindow(stream, end, this.#window, row * window * channels, this.#scale, row * channels);
+      const intact = this.#memory.copyWindow(stream, end, this.#window, row * window * channels);
       states[row] = intact ? RESULT.decided : RESULT.overrun;
       this.#adapterIndex[row] = adapter;
     }
+    this.#scale.set(scales);
     const made = (await this.#session.run(this.#feedsOf(count))).probabilities.values as Float32Array;
     const classes = this.#classes;
     for (let row = 0; row < count; row++) {
@@ -106,15 +107,15 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
     new ResultMemory(bundle.manifest.classes.length, message.results),
   );
   // The first runs of a session allocate its arena; no window shall pay for that.
-  for (const count of [1, LARGEST_BATCH]) await runner.run(new Uint32Array(3 * count));
+  for (const count of [1, LARGEST_BATCH]) await runner.run(new Uint32Array(3 * count), new Float32Array(count * message.shape.channels));
   say({ kind: 'ready', engine: { name: engine.name, version: engine.version }, digest: bundle.digest, largestAnswerError });
 }
 
-async function run(jobs: Uint32Array): Promise<void> {
+async function run(jobs: Uint32Array, scales: Float32Array): Promise<void> {
   const began = performance.now();
   const count = jobs.length / 3;
   try {
-    await runner!.run(jobs);
+    await runner!.run(jobs, scales);
     say({ kind: 'done', count, runMs: performance.now() - began });
   } catch (error) {
     say({ kind: 'done', count, runMs: performance.now() - began, failure: (error as Error).message });
@@ -123,7 +124,7 @@ async function run(jobs: Uint32Array): Promise<void> {
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'stop') port.close();
-  else if (message.kind === 'run') void run(message.jobs);
+  else if (message.kind === 'run') void run(message.jobs, message.scales);
   else {
     start(message).catch((error: unknown) => {
       if (!(error instanceof BundleRefusal)) throw error;

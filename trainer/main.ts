@@ -3,13 +3,14 @@ import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { ConfigurationRefusal } from '../runtime/io/configuration.ts';
 import { VERSION } from '../runtime/version.ts';
 import { type Command, parseCommand } from './commands/command.ts';
+import { data } from './commands/data.ts';
 import { demo } from './commands/demo.ts';
 import { run } from './commands/run.ts';
 import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
 import { Refusal } from './refusal.ts';
 
-const COMMANDS: readonly Command[] = [demo, train, run, simulate];
+const COMMANDS: readonly Command[] = [demo, train, data, run, simulate];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ verb }) => verb.length));

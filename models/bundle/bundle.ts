@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Model, Session, TensorData } from '../engine/engine.ts';
 import { ParameterLayout } from '../networks/parameters.ts';
@@ -239,18 +239,34 @@ export async function writeBundle(
     base: baseDigest(all),
     parts: { core: listed(parts.core), ...(parts.adapt.size > 0 && { adapt: listed(parts.adapt) }) },
   };
-  const text = `${JSON.stringify(manifest, null, 1)}\n`;
+  const text = `${JSON.stringify(manifest)}\n`;
   const bundle = openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);
-  const [fresh, old] = [`${folder}.new`, `${folder}.old`];
+  await refuseForeignFolder(folder);
   await mkdir(dirname(folder), { recursive: true });
-  for (const left of [fresh, old]) await rm(left, { recursive: true, force: true });
-  await mkdir(fresh);
+  const fresh = await mkdtemp(`${folder}-`);
   for (const [name, bytes] of all) await writeFile(join(fresh, name), bytes);
   await writeFile(join(fresh, FILES.manifest), text);
+  // The old bundle goes only when the new one is whole beside it.
+  const old = `${fresh}-old`;
   await rename(folder, old).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw error;
   });
   await rename(fresh, folder);
   await rm(old, { recursive: true, force: true });
   return bundle;
+}
+
+/**
+ * Lets a bundle be written only where nothing is, into an empty folder, or over another bundle.
+ *
+ * @throws BundleRefusal bundle/occupied
+ */
+export async function refuseForeignFolder(folder: string): Promise<void> {
+  const entries: string[] = await readdir(folder).catch((error: NodeJS.ErrnoException): string[] => {
+    if (error.code === 'ENOENT') return [];
+    throw new BundleRefusal('bundle/occupied', `${folder} is not a folder (${error.code}); name another for the bundle`, { cause: error });
+  });
+  if (entries.length > 0 && !entries.includes(FILES.manifest)) {
+    throw new BundleRefusal('bundle/occupied', `${folder} holds something else than a bundle (${entries[0]}); name another folder`);
+  }
 }

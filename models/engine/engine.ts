@@ -1,4 +1,4 @@
-import type { ElementType, ValueInfo, Values } from '../trace/graph.ts';
+import { ARRAY_OF_TYPE, type ElementType, elementCount, type ValueInfo, type Values } from '../trace/graph.ts';
 
 /** A tensor as engines take and give it. Row-major. */
 export interface TensorData {
@@ -45,17 +45,7 @@ export interface Engine {
 
 /** A feed or a fetch: zeros of a type and shape. */
 export function emptyTensor(type: ElementType, shape: readonly number[]): TensorData {
-  const size = shape.reduce((product, dim) => product * dim, 1);
-  const arrays = {
-    float32: Float32Array,
-    int64: BigInt64Array,
-    int32: Int32Array,
-    int16: Int16Array,
-    int8: Int8Array,
-    uint8: Uint8Array,
-    bool: Uint8Array,
-  };
-  return { type, shape, values: new arrays[type](size) };
+  return { type, shape, values: new ARRAY_OF_TYPE[type](elementCount(shape)) };
 }
 
 export function floatTensor(values: Float32Array, shape: readonly number[]): TensorData {

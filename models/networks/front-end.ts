@@ -24,7 +24,7 @@ export interface FeaturePart {
 const FRAME = 64;
 const HOP = 32;
 /** Floor under a power before its logarithm, relative to white noise of the same energy. */
-const POWER_FLOOR = 1e-3;
+const POWER_FLOOR = 1e-5;
 const STATISTICS = 3;
 /** Floats in the widest vector register (AVX-512). */
 const REGISTER = 16;

@@ -22,7 +22,7 @@ export const BACKUP: MixerNetworkOptions = {
   window: 512,
   channels: 3,
   classes: 12,
-  width: 32,
+  width: 24,
   layers: 2,
   tokenHidden: 16,
   tokens: ['frames', 'envelope'],

@@ -6,6 +6,17 @@ export type Values = Float32Array | BigInt64Array | Int32Array | Int16Array | In
 /** A size, or the name of one that is only known when the graph runs (`'N'`: the batch). */
 export type Dimension = number | string;
 
+/** The array that holds values of a type. Booleans are bytes. */
+export const ARRAY_OF_TYPE = {
+  float32: Float32Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  int16: Int16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
 export interface ValueInfo {
   readonly name: string;
   readonly type: ElementType;

@@ -1,5 +1,5 @@
 import { onnx } from 'onnx-proto';
-import { type Attribute, type ElementType, elementCount, type Graph, type Initializer, type Values } from './graph.ts';
+import { ARRAY_OF_TYPE, type Attribute, type ElementType, elementCount, type Graph, type Initializer, type Values } from './graph.ts';
 
 /** Opset 21 (IR 10): has Gelu, LayerNormalization and 8-bit Quantize/DequantizeLinear with an axis; run by onnxruntime 1.19 and later. */
 const OPSET = 21;
@@ -18,15 +18,6 @@ const TYPE_CODE: Record<ElementType, number> = {
   bool: DataType.BOOL,
 };
 const TYPE_OF_CODE = new Map(Object.entries(TYPE_CODE).map(([type, code]) => [code, type as ElementType]));
-const ARRAY_OF_TYPE = {
-  float32: Float32Array,
-  int64: BigInt64Array,
-  int32: Int32Array,
-  int16: Int16Array,
-  int8: Int8Array,
-  uint8: Uint8Array,
-  bool: Uint8Array,
-} as const;
 
 /** Attributes that ONNX declares as FLOAT; all other numbers are INT. */
 const FLOAT_ATTRIBUTES = new Set(['epsilon', 'alpha', 'beta']);

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { BundleRefusal, type BundleRefusalCode } from '../../models/bundle/schema/refusal.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
@@ -58,7 +59,7 @@ export class InferenceThread {
       memory: buffer,
       results: results.buffer,
       engine,
-      wasmFolder: programs.pathname,
+      wasmFolder: fileURLToPath(programs),
     };
     worker.postMessage(start);
     const first = await new Promise<FromWorker>((resolve, reject) => {
@@ -69,6 +70,7 @@ export class InferenceThread {
     if (first.kind !== 'ready') throw new Error(`the inference thread said ${first.kind} before it was ready`);
     worker.removeAllListeners('error');
     worker.on('error', onExit);
+    worker.on('exit', (code) => onExit(new Error(`the inference thread ended with ${code}`)));
     return new InferenceThread(worker, results, first);
   }
 
@@ -81,14 +83,16 @@ export class InferenceThread {
     if (this.#onDone) throw new Error('a batch is running');
     this.#onDone = onDone;
     const packed = new Uint32Array(3 * jobs.length);
-    jobs.forEach(({ stream, end, adapter }, row) => {
-      packed.set([stream, end, adapter], 3 * row);
+    const scales = new Float32Array(jobs.length * jobs[0].scales.length);
+    jobs.forEach((job, row) => {
+      packed.set([job.stream, job.end, job.adapter], 3 * row);
+      scales.set(job.scales, row * job.scales.length);
     });
-    this.#worker.postMessage({ kind: 'run', jobs: packed } satisfies ToWorker);
+    this.#worker.postMessage({ kind: 'run', jobs: packed, scales } satisfies ToWorker);
   }
 
   async stop(): Promise<void> {
-    this.#worker.removeAllListeners('error');
+    this.#worker.removeAllListeners();
     this.#worker.postMessage({ kind: 'stop' } satisfies ToWorker);
     await this.#worker.terminate();
   }

@@ -14,8 +14,8 @@ export type ToWorker =
       readonly engine: 'onnxruntime' | 'wasm';
       readonly wasmFolder: string;
     }
-  /** `jobs`: stream, end, adapter of each window, one after the other. */
-  | { readonly kind: 'run'; readonly jobs: Uint32Array }
+  /** `jobs`: stream, end, adapter of each window, one after the other. `scales`: those of its channels, likewise. */
+  | { readonly kind: 'run'; readonly jobs: Uint32Array; readonly scales: Float32Array }
   | { readonly kind: 'stop' };
 
 export type FromWorker =

@@ -16,6 +16,8 @@ export interface WindowJob {
   /** Clock of the gateway when the window's last frame arrived, milliseconds. */
   readonly arrivedMs: number;
   readonly adapter: number;
+  /** Physical units a code of each channel, as they were when the window was taken. */
+  readonly scales: Float32Array;
 }
 
 /** What became of a window. */
@@ -37,7 +39,8 @@ class Stream {
   readonly name: string;
   readonly tracker = new SequenceTracker();
   readonly scheduler: WindowScheduler;
-  readonly scales: Float32Array;
+  /** Never changed in place: windows that wait keep the scales that they were taken with. */
+  scales: Float32Array;
   adapter = 0;
 
   constructor(index: number, name: string, { window, stride, channels }: StreamOptions) {
@@ -76,7 +79,7 @@ export class StreamGateway {
    * @returns why the frame was refused, or undefined
    */
   accept(name: string, frame: SampleFrame, nowMs: number): FrameRefusal | undefined {
-    const { channels, sampleRateHz, rateTolerance } = this.#options;
+    const { window, channels, sampleRateHz, rateTolerance } = this.#options;
     if (frame.channelCount !== channels) return this.#refuse('channels');
     if (Math.abs(frame.sampleRateHz / sampleRateHz - 1) > rateTolerance) return this.#refuse('rate');
     const stream = this.#streams.get(name) ?? this.#open(name);
@@ -85,21 +88,29 @@ export class StreamGateway {
     if (arrival === 'late') return undefined;
     const rescaled = this.#rescaled(stream, frame);
     if (arrival !== 'next' || rescaled) stream.scheduler.restart();
+    // A frame may be longer than the ring; pieces of a window at most keep it from overtaking itself.
+    for (let from = 0; from < frame.samplesPerChannel; from += window) {
+      this.#append(stream, frame, from, Math.min(window, frame.samplesPerChannel - from), nowMs);
+    }
+    return undefined;
+  }
+
+  #append(stream: Stream, frame: SampleFrame, from: number, count: number, nowMs: number): void {
     const before = this.#memory.written(stream.index);
-    this.#memory.append(stream.index, frame.samples, 0, frame.samplesPerChannel);
-    stream.scheduler.advance(frame.samplesPerChannel, (taken) => {
+    this.#memory.append(stream.index, frame.samples, from, count);
+    stream.scheduler.advance(count, (taken) => {
       this.#waiting.push({
         stream: stream.index,
         end: (before + taken) >>> 0,
-        name,
+        name: stream.name,
         epoch: frame.epoch,
-        endSequence: (frame.sequence + taken) >>> 0,
-        endDeviceUs: frame.deviceTimeUs + (taken / frame.sampleRateHz) * 1e6,
+        endSequence: (frame.sequence + from + taken) >>> 0,
+        endDeviceUs: frame.deviceTimeUs + ((from + taken) / frame.sampleRateHz) * 1e6,
         arrivedMs: nowMs,
         adapter: stream.adapter,
+        scales: stream.scales,
       });
     });
-    return undefined;
   }
 
   #refuse(cause: FrameRefusal): FrameRefusal {
@@ -115,14 +126,10 @@ export class StreamGateway {
   }
 
   /** Whether the frame's scales differ from the stream's; takes them over. Codes of two scales must not share a window. */
-  #rescaled(stream: Stream, { scales }: SampleFrame): boolean {
-    let changed = false;
-    for (let channel = 0; channel < stream.scales.length; channel++) {
-      if (stream.scales[channel] !== scales[channel]) changed = true;
-      stream.scales[channel] = scales[channel];
-    }
-    if (changed) this.#memory.setScales(stream.index, stream.scales);
-    return changed;
+  #rescaled(stream: Stream, { scales, channelCount }: SampleFrame): boolean {
+    if (stream.scales.every((scale, channel) => scale === scales[channel])) return false;
+    stream.scales = scales.slice(0, channelCount);
+    return true;
   }
 
   /** Takes up to `largest` waiting windows out of the queue, oldest first; they count as waiting until they are settled. */

@@ -19,7 +19,6 @@ export class StreamMemory {
   readonly buffer: SharedArrayBuffer;
   readonly ringSamples: number;
   readonly #written: Int32Array;
-  readonly #scales: Float32Array;
   readonly #samples: Int16Array;
 
   /** @param buffer of another thread's memory of the same shape; made anew where absent */
@@ -27,10 +26,9 @@ export class StreamMemory {
     const { streams, window, channels } = shape;
     this.shape = shape;
     this.ringSamples = RING_WINDOWS * window;
-    const samplesAt = 4 * streams + 4 * streams * channels;
+    const samplesAt = 4 * streams;
     this.buffer = buffer ?? new SharedArrayBuffer(samplesAt + 2 * streams * this.ringSamples * channels);
     this.#written = new Int32Array(this.buffer, 0, streams);
-    this.#scales = new Float32Array(this.buffer, 4 * streams, streams * channels);
     this.#samples = new Int16Array(this.buffer, samplesAt);
   }
 
@@ -39,14 +37,14 @@ export class StreamMemory {
     return Atomics.load(this.#written, stream) >>> 0;
   }
 
-  setScales(stream: number, scales: ArrayLike<number>): void {
-    const { channels } = this.shape;
-    for (let channel = 0; channel < channels; channel++) this.#scales[stream * channels + channel] = scales[channel];
-  }
-
-  /** Appends `count` samples from row `from` of interleaved codes. Called by one thread only. */
+  /**
+   * Appends `count` samples from row `from` of interleaved codes. Called by one thread only.
+   *
+   * @throws RangeError for more than a window at once: a longer piece would overtake the ring's own end
+   */
   append(stream: number, codes: Int16Array, from: number, count: number): void {
-    const { channels } = this.shape;
+    const { channels, window } = this.shape;
+    if (count > window) throw new RangeError(`${count} samples at once are more than a window of ${window}`);
     const size = this.ringSamples;
     const written = this.written(stream);
     const at = written % size;
@@ -62,7 +60,7 @@ export class StreamMemory {
    *
    * @returns false where newer samples have overwritten a part of it
    */
-  copyWindow(stream: number, end: number, into: Int16Array, intoAt: number, scales: Float32Array, scalesAt: number): boolean {
+  copyWindow(stream: number, end: number, into: Int16Array, intoAt: number): boolean {
     const { channels, window } = this.shape;
     const size = this.ringSamples;
     const start = ((end >>> 0) - window) >>> 0;
@@ -74,7 +72,6 @@ export class StreamMemory {
     const first = Math.min(window, size - at);
     copy(this.#samples, base + at * channels, into, intoAt, first * channels);
     copy(this.#samples, base, into, intoAt + first * channels, (window - first) * channels);
-    for (let channel = 0; channel < channels; channel++) scales[scalesAt + channel] = this.#scales[stream * channels + channel];
     return intact();
   }
 }

@@ -125,8 +125,8 @@ describe('the packed device', () => {
   it('needs no package at run time but the two with native libraries', () => {
     const external = Object.values(outputs).flatMap(({ imports }) => imports.filter((one) => one.external).map(({ path }) => path));
     const packages = [...new Set(external)].filter((path) => !isBuiltin(path));
-    // ws asks for its two accelerators, node-fetch for encoding, inside a try block, and do without them.
-    const known = ['bufferutil', 'encoding', 'onnxruntime-node', 'serialport', 'utf-8-validate'];
+    // ws asks for its two accelerators, node-fetch for encoding, debug for supports-color, inside a try block, and do without them.
+    const known = ['bufferutil', 'encoding', 'onnxruntime-node', 'serialport', 'supports-color', 'utf-8-validate'];
     expect(packages.filter((name) => !known.includes(name))).toEqual([]);
     expect(packages).toContain('onnxruntime-node');
     expect(packages).toContain('serialport');

@@ -1,25 +1,24 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { readBundle } from '../../models/bundle/bundle.ts';
 import { VERSION } from '../../runtime/version.ts';
-import { openRecordingSet, parseCondition, type RecordingSet, select } from '../data/recording-set.ts';
+import type { RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { LiveBlock, renderMachines } from '../demo/view.ts';
-import { readAll, trainBundle } from '../train/pipeline.ts';
-import { DEFAULT_SETTINGS } from '../train/train-network.ts';
-import { type Command, choiceOption, listOption, numberOption, type ParsedArguments, textOption } from './command.ts';
-import { SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf, trainReport } from './train.ts';
+import { type PipelineSettings, readAll, trainBundle } from '../train/pipeline.ts';
+import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
+import { chosenSet, pipelineSettings, SELECTION_HELP, SELECTION_OPTIONS, trainReport } from './train.ts';
 
 /** The bundle that the package ships for the simulated plant. */
-const SHIPPED = new URL('../models/shipped/plant', import.meta.url).pathname;
+const SHIPPED = fileURLToPath(new URL('../models/shipped/plant', import.meta.url));
 const PROGRAMS = new URL('./', import.meta.url);
-/** Longer than the recipe's 350: on few recordings the later steps are worth three points. */
-const STEPS = 800;
+/** Recordings of a few seconds each, as they are demonstrated with, want more steps and larger ones than the recipe (uet_motor1k: 3 points). */
+const SHORT_RECORDINGS = { steps: 800, learningRate: 2e-3 };
 
 interface Prepared {
   readonly bundleFolder: string;
@@ -34,29 +33,42 @@ function cacheFolder(): string {
 
 /** Trains on all but the test part, or takes the bundle that the same data and settings gave before. */
 async function prepareRecordings(folder: string, args: ParsedArguments, machines: number, signal: AbortSignal): Promise<Prepared> {
-  const set = select(await openRecordingSet(folder), listOption(args, 'where').map(parseCondition));
-  const channels = textOption(args, 'channels')?.split(',');
-  const rule = splitRuleOf(args);
-  const settings = {
-    ...DEFAULT_SETTINGS,
-    steps: numberOption(args, 'steps', STEPS, { min: 1, whole: true }),
-    seed: numberOption(args, 'seed', 1, { whole: true }),
-  };
+  const set = await chosenSet(folder, args);
+  const settings = pipelineSettings(args, set.name, SHORT_RECORDINGS);
   const key = createHash('sha256')
-    .update(JSON.stringify([VERSION, set.recordings, rule, channels, settings]))
+    .update(JSON.stringify([VERSION, set.recordings, settings, await fileStamps(set)]))
     .digest('hex')
     .slice(0, 16);
   const bundleFolder = join(cacheFolder(), `demo-${key}`);
   const reportFile = `${bundleFolder}.json`;
-  let training: Record<string, unknown>;
-  if (existsSync(bundleFolder) && existsSync(reportFile)) {
-    process.stderr.write(`the bundle of this data and these settings is in the cache: ${key}\n`);
-    training = JSON.parse(await readFile(reportFile, 'utf8'));
+  let training = await cachedReport(bundleFolder, reportFile);
+  if (training) {
+    process.stderr.write(`the bundle of this data and these settings is in the cache: ${bundleFolder}\n`);
   } else {
-    training = trainReport(await trainBundle(set, bundleFolder, { name: set.name, split: rule, channels, train: settings }, signal));
+    training = trainReport(await trainBundle(set, bundleFolder, settings, signal));
     await writeReport(reportFile, training);
   }
-  return { bundleFolder, sensors: await recordedSensors(set, rule, channels, machines), training };
+  return { bundleFolder, sensors: await recordedSensors(set, settings, machines), training };
+}
+
+/** Size and time of every recording's file: what is in the cache was trained on these very files. */
+async function fileStamps(set: RecordingSet): Promise<string[]> {
+  const stamp = async (file: string) =>
+    stat(join(set.folder, file)).then(
+      ({ size, mtimeMs }) => `${size}@${mtimeMs}`,
+      () => 'missing',
+    );
+  return Promise.all(set.recordings.map(({ file }) => stamp(file)));
+}
+
+/** What training reported of a cached bundle; undefined where there is none that can be used. */
+async function cachedReport(bundleFolder: string, reportFile: string): Promise<Record<string, unknown> | undefined> {
+  try {
+    await readBundle(bundleFolder);
+    return JSON.parse(await readFile(reportFile, 'utf8'));
+  } catch {
+    return undefined;
+  }
 }
 
 async function writeReport(path: string, report: Record<string, unknown>): Promise<void> {
@@ -65,14 +77,9 @@ async function writeReport(path: string, report: Record<string, unknown>): Promi
 }
 
 /** The test recordings, dealt out to so many sensors. */
-async function recordedSensors(
-  set: RecordingSet,
-  rule: ReturnType<typeof splitRuleOf>,
-  channels: readonly string[] | undefined,
-  machines: number,
-): Promise<DemoSensor[]> {
-  const { test } = splitRecordings(set.recordings, rule);
-  const recordings = await readAll(set, test, channels);
+async function recordedSensors(set: RecordingSet, settings: PipelineSettings, machines: number): Promise<DemoSensor[]> {
+  const { test } = splitRecordings(set.recordings, settings.split);
+  const recordings = await readAll(set, test, settings.channels, settings.rateHz);
   // One range for all, as one make of sensor has.
   let largest = 1e-9;
   for (const { samples } of recordings) for (const value of samples) largest = Math.max(largest, Math.abs(value));
@@ -122,7 +129,7 @@ ${SELECTION_HELP}
   --machines N                sensors (default 4)
   --seconds S                 length of the simulation (default 24)
   --speed X                   send X times faster than real time (default 1)
-  --steps N                   training steps (default ${STEPS})
+  --steps N                   training steps (default ${SHORT_RECORDINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
   --seed N                    (default 1)
 
@@ -162,11 +169,12 @@ example: tremolo demo --data recordings --speed 10`,
     );
     const report = summary(result);
     const { p50, p99 } = report.latencyMs as Record<string, number>;
-    const { windowsExpected, windowsDecided } = result.ledger;
+    const { windowsExpected, windowsDecided, windowsRefused } = result.ledger;
+    const refused = Object.entries(windowsRefused).filter(([, count]) => count > 0);
     const lines = [
       `${result.judged} of ${result.windows} windows have a known truth; decided right: ${(100 * (report.accuracy as number)).toFixed(1)} % (balanced ${(100 * (report.balancedAccuracy as number)).toFixed(1)} %)`,
       `last sample sent to decision received: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
-      `ledger: ${windowsExpected} windows expected, ${windowsDecided} decided, ${result.ledger.samplesLost} samples lost; engine ${result.status.engine?.name} ${result.status.engine?.version}`,
+      `ledger: ${windowsExpected} windows expected, ${windowsDecided} decided${refused.map(([cause, count]) => `, ${count} refused (${cause})`).join('')}, ${result.ledger.samplesLost} samples lost; engine ${result.status.engine?.name} ${result.status.engine?.version}`,
     ];
     const baselines = prepared.training?.baselines as { ridge: { accuracy: number } } | undefined;
     if (baselines) lines.push(`ridge on the log spectrum, same recordings: ${(100 * baselines.ridge.accuracy).toFixed(1)} %`);

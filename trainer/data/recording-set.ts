@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Refusal } from '../refusal.ts';
@@ -42,7 +42,21 @@ export async function openRecordingSet(folder: string): Promise<RecordingSet> {
     const mistakes = parsed.error.issues.slice(0, 5).map(({ path: at, message }) => `${at.join('.')}: ${message}`);
     throw new Refusal('data/set', `${path}: ${mistakes.join('; ')}`);
   }
+  checkEntries(path, parsed.data.recordings);
   return { name: parsed.data.name, folder, recordings: parsed.data.recordings };
+}
+
+/** What a schema of single fields cannot say. @throws Refusal data/set */
+function checkEntries(path: string, recordings: readonly RecordingEntry[]): void {
+  const seen = new Set<string>();
+  for (const { file, n_channels, channels, scale } of recordings) {
+    const refuse = (what: string) => new Refusal('data/set', `${path}: ${file} ${what}`);
+    if (seen.has(file)) throw refuse('is listed twice');
+    seen.add(file);
+    if (channels && channels.length !== n_channels) throw refuse(`names ${channels.length} channels and has ${n_channels}`);
+    if (channels && new Set(channels).size !== channels.length) throw refuse('has two channels of one name');
+    if (scale && scale.length !== n_channels) throw refuse(`has ${scale.length} scales for ${n_channels} channels`);
+  }
 }
 
 /** A condition on recordings: the field `key` has one of `values`. */
@@ -89,42 +103,85 @@ export interface Recording {
   readonly length: number;
 }
 
+/** A piece of a recording, in samples. */
+export interface SampleRange {
+  readonly start: number;
+  readonly length: number;
+}
+
+/** Bytes read at a time; a multiple of every row width (at most 16 channels of 4 bytes) times whatever fits. */
+const PIECE_BYTES = 1 << 20;
+
 /**
- * Reads a recording, or some of its channels.
+ * Reads a recording, or some of its channels, or a piece of it. Only the chosen samples are ever held, so a set larger than memory can
+ * be read by pieces.
  *
  * @param wanted channel names; all of them where absent
- * @throws Refusal data/file, data/channels, data/not-finite
+ * @param range the whole recording where absent; `length` of the result is that of the range
+ * @throws Refusal data/file, data/channels, data/not-finite; RangeError where the range is not within the recording
  */
-export async function readRecording(set: RecordingSet, entry: RecordingEntry, wanted?: readonly string[]): Promise<Recording> {
-  const path = resolve(set.folder, entry.file);
-  if (relative(resolve(set.folder), path).startsWith('..')) throw new Refusal('data/file', `${entry.file} lies outside ${set.folder}`);
-  let bytes: Buffer;
-  try {
-    bytes = await readFile(path);
-  } catch (cause) {
-    throw new Refusal('data/file', `${path} cannot be read (${(cause as NodeJS.ErrnoException).code})`, { cause });
-  }
-  const names = entry.channels ?? Array.from({ length: entry.n_channels }, (_, index) => `ch${index}`);
+export async function readRecording(
+  set: RecordingSet,
+  entry: RecordingEntry,
+  wanted?: readonly string[],
+  range: SampleRange = { start: 0, length: entry.n_samples },
+): Promise<Recording> {
+  const path = pathOf(set, entry);
+  const names = channelNames(entry);
   const chosen = (wanted ?? names).map((name) => names.indexOf(name));
   const missing = wanted?.filter((_, index) => chosen[index] < 0);
   if (missing?.length) throw new Refusal('data/channels', `${entry.file} has no channel ${missing.join(', ')}; it has ${names.join(', ')}`);
-  const width = entry.dtype === 'int16' ? 2 : 4;
-  const expected = entry.n_samples * entry.n_channels * width;
-  if (bytes.length !== expected || entry.n_samples === 0) {
-    throw new Refusal('data/file', `${path} has ${bytes.length} bytes where dataset.json promises ${expected}; import the recording again`);
+  if (range.start < 0 || range.length < 0 || range.start + range.length > entry.n_samples) {
+    throw new RangeError(`samples ${range.start} to ${range.start + range.length} of ${entry.file}, which has ${entry.n_samples}`);
   }
-  const aligned = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
-  const stored = entry.dtype === 'int16' ? new Int16Array(aligned) : new Float32Array(aligned);
-  const samples = new Float32Array(entry.n_samples * chosen.length);
-  for (let row = 0; row < entry.n_samples; row++) {
-    for (let column = 0; column < chosen.length; column++) {
-      const channel = chosen[column];
-      const value = stored[row * entry.n_channels + channel] * (entry.scale?.[channel] ?? 1);
-      if (!Number.isFinite(value))
-        throw new Refusal('data/not-finite', `${path} holds ${value} at sample ${row}, channel ${names[channel]}`);
-      samples[row * chosen.length + column] = value;
+  const samples = new Float32Array(range.length * chosen.length);
+  const rowBytes = entry.n_channels * (entry.dtype === 'int16' ? 2 : 4);
+  const rowsAtOnce = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
+  let file: FileHandle | undefined;
+  try {
+    file = await open(path);
+    const { size } = await file.stat();
+    if (size !== entry.n_samples * rowBytes || entry.n_samples === 0) throw wrongSize(path, size, entry.n_samples * rowBytes);
+    const bytes = new Uint8Array(Math.min(range.length, rowsAtOnce) * rowBytes);
+    for (let done = 0; done < range.length; done += rowsAtOnce) {
+      const rows = Math.min(rowsAtOnce, range.length - done);
+      const { bytesRead } = await file.read(bytes, 0, rows * rowBytes, (range.start + done) * rowBytes);
+      if (bytesRead !== rows * rowBytes) throw wrongSize(path, (range.start + done) * rowBytes + bytesRead, size);
+      const stored = entry.dtype === 'int16' ? new Int16Array(bytes.buffer) : new Float32Array(bytes.buffer);
+      for (let row = 0; row < rows; row++) {
+        for (let column = 0; column < chosen.length; column++) {
+          const channel = chosen[column];
+          const value = stored[row * entry.n_channels + channel] * (entry.scale?.[channel] ?? 1);
+          if (!Number.isFinite(value)) {
+            const at = range.start + done + row;
+            throw new Refusal('data/not-finite', `${path} holds ${value} at sample ${at}, channel ${names[channel]}`);
+          }
+          samples[(done + row) * chosen.length + column] = value;
+        }
+      }
     }
+  } catch (cause) {
+    if (cause instanceof Refusal) throw cause;
+    throw new Refusal('data/file', `${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? cause})`, { cause });
+  } finally {
+    await file?.close();
   }
   const channels = chosen.map((index) => names[index]);
-  return { entry, label: entry.label, channels, sampleRateHz: entry.sample_rate_hz, samples, length: entry.n_samples };
+  return { entry, label: entry.label, channels, sampleRateHz: entry.sample_rate_hz, samples, length: range.length };
+}
+
+/** Names of an entry's channels; `ch0`, `ch1` ... where it has none. */
+export function channelNames(entry: RecordingEntry): readonly string[] {
+  return entry.channels ?? Array.from({ length: entry.n_channels }, (_, index) => `ch${index}`);
+}
+
+/** Where an entry's samples lie. @throws Refusal data/file where that is outside the set's folder */
+export function pathOf(set: RecordingSet, entry: Pick<RecordingEntry, 'file'>): string {
+  const path = resolve(set.folder, entry.file);
+  if (relative(resolve(set.folder), path).startsWith('..')) throw new Refusal('data/file', `${entry.file} lies outside ${set.folder}`);
+  return path;
+}
+
+function wrongSize(path: string, bytes: number, expected: number): Refusal {
+  return new Refusal('data/file', `${path} has ${bytes} bytes where dataset.json promises ${expected}; import the recording again`);
 }

@@ -27,6 +27,16 @@ export function splitRecordings(recordings: readonly RecordingEntry[], rule: Spl
   const train = labelled.filter((_, index) => !inTest[index]);
   const test = labelled.filter((_, index) => inTest[index]);
   const description = describe(rule);
+  if (rule.kind === 'block') {
+    const tested = new Set(test.map(({ label }) => label));
+    const missing = [...new Set(labelled.map(({ label }) => label))].filter((label) => !tested.has(label));
+    if (missing.length > 0) {
+      throw new Refusal(
+        'data/split',
+        `class ${missing.join(', ')} has fewer than ${rule.of} recordings, so none is in "${description}"; hold out by --test KEY=VALUE or --group KEY`,
+      );
+    }
+  }
   if (train.length === 0 || test.length === 0) {
     throw new Refusal(
       'data/split',

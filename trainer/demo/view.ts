@@ -50,9 +50,26 @@ export class LiveBlock {
     this.#stream = stream;
   }
 
-  draw(lines: readonly string[]): void {
+  /** Lines that do not fit the terminal are cut: a wrapped line would be redrawn in the wrong place. */
+  draw(all: readonly string[]): void {
+    const { columns = 80, rows = 24 } = this.#stream;
+    const lines = all.slice(0, Math.max(1, rows - 2)).map((line) => clip(line, columns));
     const up = this.#height > 0 ? `\x1b[${this.#height}A` : '';
     this.#stream.write(`${up}${lines.map((line) => `\x1b[2K${line}`).join('\n')}\n`);
     this.#height = lines.length;
   }
+}
+
+/** The first `columns` letters of a line; colour codes take no room. */
+function clip(line: string, columns: number): string {
+  let [room, clipped] = [columns, ''];
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes begin with the escape character
+  for (const part of line.split(/(\x1b\[\d+m)/)) {
+    if (part.startsWith('\x1b')) clipped += part;
+    else {
+      clipped += [...part].slice(0, room).join('');
+      room = Math.max(0, room - [...part].length);
+    }
+  }
+  return clipped;
 }

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
 
 export interface GatewayProcess {
@@ -13,7 +14,7 @@ export interface GatewayProcess {
 }
 
 /**
- * Starts the device's own program as a process of its own and waits until it decides.
+ * Starts the device's own program as a process of its own and waits until it listens.
  *
  * @param programs folder of gateway.js
  * @throws Error with its last words where it ends before
@@ -22,14 +23,16 @@ export async function startGatewayProcess(configuration: Record<string, unknown>
   const folder = await mkdtemp(join(tmpdir(), 'tremolo-gateway-'));
   const path = join(folder, 'gateway.yaml');
   await writeFile(path, stringify(configuration));
-  const child = spawn(process.execPath, [new URL('gateway.js', programs).pathname, path], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const child = spawn(process.execPath, [fileURLToPath(new URL('gateway.js', programs)), path, '--with-parent'], {
+    stdio: ['pipe', 'ignore', 'pipe'],
+  });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   let text = '';
   await new Promise<void>((resolve, reject) => {
     child.stderr.setEncoding('utf8');
     child.stderr.on('data', (chunk: string) => {
       text += chunk;
-      if (text.includes('"deciding"')) resolve();
+      if (text.includes('"listening"')) resolve();
     });
     child.once('error', reject);
     void ended.then((code) => reject(new Error(`the gateway ended with ${code}: ${text.trim().split('\n').at(-1)}`)));

@@ -83,7 +83,8 @@ export function inferenceFeeds(
 /** Some windows of every class, spread evenly over those that there are. */
 export function spreadWindows(windows: Windows, perClass: number, size: number): Windows {
   const rows: number[] = [];
-  for (let label = 0; label <= Math.max(...windows.labels); label++) {
+  const classes = windows.labels.reduce((largest, label) => Math.max(largest, label), 0) + 1;
+  for (let label = 0; label < classes; label++) {
     const own = Array.from(windows.labels.keys()).filter((row) => windows.labels[row] === label);
     const count = Math.min(perClass, own.length);
     for (let index = 0; index < count; index++) rows.push(own[Math.floor(((index + 0.5) * own.length) / count)]);
@@ -180,13 +181,13 @@ export async function makeBundle(
   core.set(FILES.adapter, encodeAdapter(adapter, network, trained, base));
   const session = await engine.load({ graph: core.get(FILES.infer)!, files: weights });
   const probabilities = async (windows: Windows) => {
-    const parts: Float32Array[] = [];
+    const all = new Float32Array(windows.count * classes.length);
     for (let from = 0; from < windows.count; from += 64) {
       const count = Math.min(64, windows.count - from);
       const part: Windows = { ...windows, samples: windows.samples.subarray(from * size, (from + count) * size), count };
-      parts.push((await session.run(inferenceFeeds(part, shape, zeroBank, 0))).probabilities.values as Float32Array);
+      all.set((await session.run(inferenceFeeds(part, shape, zeroBank, 0))).probabilities.values as Float32Array, from * classes.length);
     }
-    return Float32Array.from(parts.flatMap((part) => [...part]));
+    return all;
   };
   const { accuracy, balancedAccuracy, macroF1, windows } = await measure(probabilities);
   core.set(FILES.answers, await knownAnswers(session, spreadWindows(cut, 1, size), shape, answerBank(layout.size)));

@@ -107,7 +107,7 @@ export class BatchSampler {
     target[row * classes + label] += 1 - share;
   }
 
-  /** Hides a contiguous part of each channel of each feature vector. */
+  /** Hides a contiguous band of each channel of each kind of feature. */
   #maskFeatures(share: number): TensorData {
     const random = this.#random;
     const values = (this.#featureMask.values as Float32Array).fill(1);
@@ -116,12 +116,13 @@ export class BatchSampler {
     for (let row = 0; row < this.#size; row++) {
       for (const { kind, tokens, width } of this.#network.parts) {
         const length = width / channels;
-        for (let vector = 0; vector < tokens * channels; vector++) {
+        for (let channel = 0; channel < channels; channel++) {
           const hidden = kind === 'statistics' ? 0 : Math.floor(random.uniform() * share * length);
-          const from = random.below(length - hidden + 1);
-          values.fill(0, at + from, at + from + hidden);
-          at += length;
+          const from = at + channel * length + random.below(length - hidden + 1);
+          // One band for all frames: what another frame still shows is not hidden.
+          for (let token = 0; token < tokens; token++) values.fill(0, from + token * width, from + token * width + hidden);
         }
+        at += tokens * width;
       }
     }
     return this.#featureMask;

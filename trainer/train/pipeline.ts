@@ -1,5 +1,5 @@
 import { DEFAULT_SCHEME } from '../../models/adapters/scheme.ts';
-import type { Bundle } from '../../models/bundle/bundle.ts';
+import { type Bundle, refuseForeignFolder } from '../../models/bundle/bundle.ts';
 import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
 import { STUDENT } from '../../models/networks/attention-network.ts';
 import { createNetwork } from '../../models/networks/index.ts';
@@ -8,6 +8,7 @@ import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { type Recording, type RecordingEntry, type RecordingSet, readRecording } from '../data/recording-set.ts';
+import { resampleRecording } from '../data/resample.ts';
 import { type SplitRule, splitRecordings } from '../data/split.ts';
 import { classesOf, cutWindows, type Windows } from '../data/windows.ts';
 import { argmaxRows, type Metrics, metricsOf, recordingMetrics } from '../evaluate/metrics.ts';
@@ -26,6 +27,8 @@ export interface PipelineSettings {
   readonly split: SplitRule;
   /** Channels to use; all where absent. */
   readonly channels?: readonly string[];
+  /** Rate to resample every recording to; its own where absent. */
+  readonly rateHz?: number;
   readonly train: TrainSettings;
 }
 
@@ -41,9 +44,17 @@ export interface PipelineResult {
 }
 
 /** The recordings of one side of a split, read, with one rate and one set of channels. @throws Refusal data/mixed */
-export async function readAll(set: RecordingSet, entries: readonly RecordingEntry[], channels?: readonly string[]): Promise<Recording[]> {
+export async function readAll(
+  set: RecordingSet,
+  entries: readonly RecordingEntry[],
+  channels?: readonly string[],
+  rateHz?: number,
+): Promise<Recording[]> {
   const recordings: Recording[] = [];
-  for (const entry of entries) recordings.push(await readRecording(set, entry, channels));
+  for (const entry of entries) {
+    const recording = await readRecording(set, entry, channels);
+    recordings.push(rateHz === undefined ? recording : resampleRecording(recording, rateHz));
+  }
   const [first] = recordings;
   const odd = recordings.find(
     ({ sampleRateHz, channels: names }) => sampleRateHz !== first.sampleRateHz || names.join() !== first.channels.join(),
@@ -75,8 +86,10 @@ export async function trainBundle(
   signal?: AbortSignal,
 ): Promise<PipelineResult> {
   const started = performance.now();
+  // Before the work, not after it.
+  await refuseForeignFolder(folder);
   const split = splitRecordings(set.recordings, settings.split);
-  const all = await readAll(set, [...split.train, ...split.test], settings.channels);
+  const all = await readAll(set, [...split.train, ...split.test], settings.channels, settings.rateHz);
   const [train, test] = [all.slice(0, split.train.length), all.slice(split.train.length)];
   const classes = classesOf(train);
   if (classes.length < 2) throw new Refusal('data/classes', `${set.name} has one class only (${classes}); a network needs two`);

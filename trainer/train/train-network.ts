@@ -29,7 +29,7 @@ export interface TrainSettings {
 export const DEFAULT_SETTINGS: TrainSettings = {
   steps: 350,
   batch: 96,
-  learningRate: 2e-3,
+  learningRate: 5e-4,
   weightDecay: 0.1,
   warmUp: 30,
   clipNorm: 1,

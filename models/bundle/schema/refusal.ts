@@ -10,6 +10,7 @@ export const BUNDLE_REFUSALS = {
   'bundle/tensors': 'a safetensors file is malformed, or claims more than it holds',
   'bundle/not-finite': 'a weight, an adapter or a known answer holds NaN or infinity',
   'bundle/adapter': 'an adapter belongs to another base or has another shape',
+  'bundle/occupied': 'a bundle would be written over something that is not a bundle',
   'bundle/answers': 'the graph gives other outputs than the known answers',
 } as const;
 

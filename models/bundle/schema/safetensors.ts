@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { TensorData } from '../../engine/engine.ts';
-import { type ElementType, elementCount } from '../../trace/graph.ts';
+import { ARRAY_OF_TYPE, type ElementType, elementCount } from '../../trace/graph.ts';
 import { rawBytes, valuesOfBytes } from '../../trace/onnx.ts';
 import { BundleRefusal } from './refusal.ts';
 
@@ -13,7 +13,6 @@ const DTYPE: Record<ElementType, string> = {
   uint8: 'U8',
   bool: 'BOOL',
 };
-const BYTES: Record<ElementType, number> = { float32: 4, int64: 8, int32: 4, int16: 2, int8: 1, uint8: 1, bool: 1 };
 const TYPE_OF_DTYPE = new Map(Object.entries(DTYPE).map(([type, dtype]) => [dtype, type as ElementType]));
 
 const size = z.number().int().nonnegative();
@@ -77,7 +76,7 @@ export function decodeSafetensors(bytes: Uint8Array, name: string): SafeTensors 
     const [from, to] = data_offsets;
     const type = TYPE_OF_DTYPE.get(dtype);
     if (!type) throw refuse(`has tensor ${tensor} of type ${dtype}, which is not read here`);
-    if (to < from || to > bytes.length - start || to - from !== elementCount(shape) * BYTES[type]) {
+    if (to < from || to > bytes.length - start || to - from !== elementCount(shape) * ARRAY_OF_TYPE[type].BYTES_PER_ELEMENT) {
       throw refuse(`has tensor ${tensor} whose place [${from}, ${to}) does not fit its shape [${shape}] or the file`);
     }
     const values = valuesOfBytes(type, bytes.subarray(start + from, start + to));

@@ -10,6 +10,7 @@ import {
   FILES,
   readAdapter,
   readBundle,
+  refuseForeignFolder,
   sha256,
 } from '../../../models/bundle/bundle.ts';
 import type { Manifest } from '../../../models/bundle/schema/manifest.ts';
@@ -98,6 +99,15 @@ describe('a bundle', () => {
     await cp(folder, copy, { recursive: true });
     expect((await readBundle(copy)).digest).toBe(bundle.digest);
   });
+});
+
+it('a bundle is never written over something else', async () => {
+  const other = await mkdtemp(join(tmpdir(), 'tremolo-other-'));
+  await writeFile(join(other, 'thesis.doc'), 'mine');
+  expect((await refusalOf(refuseForeignFolder(other))).code).toBe('bundle/occupied');
+  expect((await refusalOf(refuseForeignFolder(join(other, 'thesis.doc')))).code).toBe('bundle/occupied');
+  await refuseForeignFolder(join(other, 'new'));
+  await refuseForeignFolder(folder);
 });
 
 describe('a bundle is refused', () => {

@@ -53,7 +53,6 @@ describe('StreamMemory', () => {
       fc.property(fc.array(fc.integer({ min: 1, max: 8 }), { minLength: 2, maxLength: 60 }), (frames) => {
         const memory = new StreamMemory(shape);
         const reader = new StreamMemory(shape, memory.buffer);
-        memory.setScales(1, [0.5, 0.25]);
         const all: number[] = [];
         for (const count of frames) {
           const codes = Int16Array.from({ length: 2 * count }, (_, index) => all.length + index);
@@ -62,10 +61,9 @@ describe('StreamMemory', () => {
         }
         const end = memory.written(1);
         fc.pre(end >= 8);
-        const [window, scales] = [new Int16Array(16), new Float32Array(2)];
-        expect(reader.copyWindow(1, end, window, 0, scales, 0)).toBe(true);
+        const window = new Int16Array(16);
+        expect(reader.copyWindow(1, end, window, 0)).toBe(true);
         expect([...window]).toEqual(all.slice(-16).map((value) => (value << 16) >> 16));
-        expect([...scales]).toEqual([0.5, 0.25]);
       }),
     );
   });
@@ -73,14 +71,14 @@ describe('StreamMemory', () => {
   it('refuses what newer samples have overwritten', () => {
     const memory = new StreamMemory(shape);
     const codes = new Int16Array(16);
-    const [window, scales] = [new Int16Array(16), new Float32Array(2)];
+    const window = new Int16Array(16);
     memory.append(0, codes, 0, 8);
     const end = memory.written(0);
     memory.append(0, codes, 0, 8);
     memory.append(0, codes, 0, 8);
-    expect(memory.copyWindow(0, end, window, 0, scales, 0)).toBe(true);
+    expect(memory.copyWindow(0, end, window, 0)).toBe(true);
     memory.append(0, codes, 0, 8);
-    expect(memory.copyWindow(0, end, window, 0, scales, 0)).toBe(false);
+    expect(memory.copyWindow(0, end, window, 0)).toBe(false);
   });
 });
 
@@ -129,8 +127,8 @@ describe('StreamGateway', () => {
           gateway.accept('a', frameAt(sequence, { epoch, scales: Float32Array.of(scale) }), 0);
           sequence += 64;
           for (const job of gateway.take(10)) {
-            const [window, scales] = [new Int16Array(512), new Float32Array(1)];
-            if (memory.copyWindow(job.stream, job.end, window, 0, scales, 0)) {
+            const window = new Int16Array(512);
+            if (memory.copyWindow(job.stream, job.end, window, 0)) {
               // Codes count up by one within one run of samples.
               const first = job.endSequence - 512;
               expect([...window]).toEqual(Array.from({ length: 512 }, (_, index) => (first + index) % 30_000));
@@ -148,6 +146,31 @@ describe('StreamGateway', () => {
     const gateway = new StreamGateway(OPTIONS, new StreamMemory({ streams: 1, window: 512, channels: 1 }));
     for (let sequence = 0; sequence < 1024; sequence += 64) gateway.accept('a', frameAt(sequence), 0);
     expect(gateway.take(10).map(({ endSequence }) => endSequence)).toEqual([512, 768, 1024]);
+  });
+
+  it('keeps frames longer than its ring in their own stream, and in order', () => {
+    const memory = new StreamMemory({ streams: 2, window: 512, channels: 1 });
+    const gateway = new StreamGateway(OPTIONS, memory);
+    for (let sequence = 0; sequence < 512; sequence += 64) gateway.accept('quiet', frameAt(sequence), 0);
+    gateway.take(1);
+    const samples = Int16Array.from({ length: 5000 }, (_, index) => index);
+    gateway.accept('loud', frameAt(0, { samplesPerChannel: 5000, samples }), 0);
+    const window = new Int16Array(512);
+    expect(memory.copyWindow(0, 512, window, 0)).toBe(true);
+    expect([...window.slice(0, 3)]).toEqual([0, 1, 2]);
+    const jobs = gateway.take(100);
+    expect(jobs.map(({ endSequence }) => endSequence)).toEqual(Array.from({ length: 18 }, (_, index) => 512 + 256 * index));
+    const last = jobs.at(-1)!;
+    expect(memory.copyWindow(last.stream, last.end, window, 0)).toBe(true);
+    expect([...window.slice(0, 2)]).toEqual([last.endSequence - 512, last.endSequence - 511]);
+    expect(memory.copyWindow(jobs[0].stream, jobs[0].end, window, 0)).toBe(false);
+  });
+
+  it('lets a waiting window keep the scale that it was taken with', () => {
+    const gateway = new StreamGateway(OPTIONS, new StreamMemory({ streams: 1, window: 512, channels: 1 }));
+    for (let sequence = 0; sequence < 512; sequence += 64) gateway.accept('a', frameAt(sequence), 0);
+    gateway.accept('a', frameAt(512, { scales: Float32Array.of(0.1) }), 0);
+    expect(gateway.take(1)[0].scales[0]).toBeCloseTo(0.001, 9);
   });
 
   it('counts lost samples exactly', () => {

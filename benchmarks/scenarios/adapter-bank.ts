@@ -1,0 +1,62 @@
+import { DEFAULT_SCHEME } from '../../models/adapters/scheme.ts';
+import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
+import { STUDENT } from '../../models/networks/attention-network.ts';
+import type { NetworkOptions } from '../../models/networks/index.ts';
+import { adapterFeeds, BANK_ADAPTERS, floatGraph, int8Graph, load } from '../fixtures/inference.ts';
+import { fixture, rawPatchNetwork } from '../fixtures/networks.ts';
+import { machineWindows, windowFeeds } from '../fixtures/windows.ts';
+import { inProcess, interleave, ratio, ratioDetails } from '../harness/interleave.ts';
+import type { Scenario } from '../harness/scenario.ts';
+
+const BATCH = 64;
+
+interface Choice {
+  readonly suffix: string;
+  readonly what: string;
+  readonly index: (row: number) => number;
+}
+
+const DIFFERENT: Choice = { suffix: '', what: `${BANK_ADAPTERS} different adapters`, index: (row) => row + 1 };
+const SAME: Choice = { suffix: '.one', what: 'one adapter for all', index: () => 1 };
+
+const bank = (id: string, name: string, options: NetworkOptions, int8: boolean, { suffix, what, index }: Choice): Scenario => ({
+  id: `adapter.bank.${id}${suffix}`,
+  what: `${name}, batch ${BATCH}, ${what}: times as long as without adapters`,
+  unit: 'x',
+  target: { atMost: 1.2 },
+  async measure({ quick }) {
+    const made = fixture(options);
+    const engine = await createOnnxruntimeEngine();
+    const graphs = int8
+      ? [await int8Graph(engine, made, DEFAULT_SCHEME), await int8Graph(engine, made)]
+      : [floatGraph(made, DEFAULT_SCHEME), floatGraph(made)];
+    const [adapted, bare] = [await load(engine, graphs[0]), await load(engine, graphs[1])];
+    const windows = windowFeeds(made.network, machineWindows(made.network, BATCH));
+    const feeds = {
+      ...windows,
+      ...adapterFeeds(
+        made.network,
+        DEFAULT_SCHEME,
+        Int32Array.from({ length: BATCH }, (_, row) => index(row)),
+      ),
+    };
+    const [slow, fast] = await interleave(
+      [inProcess('with adapters', () => adapted.run(feeds)), inProcess('without', () => bare.run(windows))],
+      { seconds: quick ? 0.5 : 6, sliceMs: 10, leastRounds: quick ? 3 : 11 },
+    );
+    await adapted.release();
+    await bare.release();
+    return { figure: ratio(slow, fast).median, samples: slow.wallMs.length, details: ratioDetails(slow, fast) };
+  },
+});
+
+const SUBJECTS: readonly [id: string, name: string, options: NetworkOptions, int8: boolean][] = [
+  ['48', 'student (width 48), fp32', STUDENT, false],
+  ['48.int8', 'student (width 48), int8', STUDENT, true],
+  ['64', 'raw patches, width 64, fp32', rawPatchNetwork(64), false],
+  ['128', 'raw patches, width 128, fp32', rawPatchNetwork(128), false],
+];
+
+export const ADAPTER_BANK: readonly Scenario[] = [DIFFERENT, SAME].flatMap((choice) =>
+  SUBJECTS.map(([id, name, options, int8]) => bank(id, name, options, int8, choice)),
+);

@@ -1,0 +1,19 @@
+import type { Scenario } from '../harness/scenario.ts';
+import { ADAPTER_BANK } from './adapter-bank.ts';
+import { AGREEMENT } from './agreement.ts';
+import { BUNDLE_BYTES } from './bundle-bytes.ts';
+import { INT8_SPEED } from './int8-speed.ts';
+import { ISOLATION } from './isolation.ts';
+import { TRAIN_PEERS } from './train-peers.ts';
+import { TRAIN_STEP } from './train-step.ts';
+
+/** Every scenario there is, in the order in which they run and are reported. */
+export const SCENARIOS: readonly Scenario[] = [
+  ...AGREEMENT,
+  ...TRAIN_STEP,
+  ...TRAIN_PEERS,
+  ...INT8_SPEED,
+  ...ISOLATION,
+  ...ADAPTER_BANK,
+  ...BUNDLE_BYTES,
+];

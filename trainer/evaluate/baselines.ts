@@ -1,0 +1,118 @@
+import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
+import type { Windows } from '../data/windows.ts';
+import { ColumnScaling } from './column-scaling.ts';
+import { gramThroughEngine } from './engine-gram.ts';
+import { RandomForest } from './forest.ts';
+import { type Metrics, metricsOf } from './metrics.ts';
+import { MiniRocket } from './minirocket.ts';
+import { RidgeClassifier, RidgeSystem } from './ridge.ts';
+import { logSpectra, signalFeatures } from './signal-features.ts';
+import { zScoreChannels } from './z-score.ts';
+
+const RIDGE_ALPHA = 1;
+const MINIROCKET_ALPHA = 100;
+const TREES = 200;
+
+export interface Baselines {
+  /** Ridge on the log spectrum. */
+  readonly ridge: Metrics;
+  /** Random forest on statistics and log bands. */
+  readonly forest: Metrics;
+  /** MiniRocket with ridge. */
+  readonly minirocket: Metrics;
+}
+
+export interface BaselineProgress {
+  readonly baseline: keyof Baselines;
+  /** 0 to 1, of this baseline. */
+  readonly share: number;
+}
+
+type Shape = readonly [window: number, channels: number];
+
+/**
+ * The three baselines on one split. All are fitted on `train` alone, with settings that no split chose.
+ *
+ * @param shape samples and channels a window
+ * @param signal stops within a second or so
+ */
+export async function runBaselines(
+  train: Windows,
+  test: Windows,
+  shape: Shape,
+  classes: number,
+  seed: number,
+  onProgress: (progress: BaselineProgress) => void = () => {},
+  signal?: AbortSignal,
+): Promise<Baselines> {
+  const report = (baseline: keyof Baselines) => (share: number) => onProgress({ baseline, share });
+  const metrics = (decided: Int32Array) => metricsOf(test.labels, decided, classes);
+  return {
+    ridge: metrics(await ridgeDecisions(train, test, shape, classes, report('ridge'), signal)),
+    forest: metrics(await forestDecisions(train, test, shape, classes, seed, report('forest'), signal)),
+    minirocket: metrics(await miniRocketDecisions(train, test, shape, classes, seed, report('minirocket'), signal)),
+  };
+}
+
+/** Ridge on features of any width; the matrix product is the engine's. */
+async function trainRidge(
+  features: Float32Array,
+  labels: Int32Array,
+  classes: number,
+  alpha: number,
+  onProgress: (share: number) => void,
+  signal?: AbortSignal,
+): Promise<RidgeClassifier> {
+  const scaling = ColumnScaling.of(features, labels.length);
+  const dual = labels.length < scaling.mean.length;
+  const gram = dual ? undefined : await gramThroughEngine(await createOnnxruntimeEngine(), features, scaling, onProgress, signal);
+  return new RidgeClassifier(features, labels, classes, alpha, new RidgeSystem(features, labels, classes, scaling, gram));
+}
+
+async function ridgeDecisions(
+  train: Windows,
+  test: Windows,
+  shape: Shape,
+  classes: number,
+  onProgress: (share: number) => void,
+  signal?: AbortSignal,
+): Promise<Int32Array> {
+  const features = logSpectra(train.samples, shape);
+  onProgress(0.3);
+  const ridge = await trainRidge(features, train.labels, classes, RIDGE_ALPHA, (share) => onProgress(0.3 + 0.5 * share), signal);
+  const decided = ridge.decide(logSpectra(test.samples, shape));
+  onProgress(1);
+  return decided;
+}
+
+async function forestDecisions(
+  train: Windows,
+  test: Windows,
+  shape: Shape,
+  classes: number,
+  seed: number,
+  onProgress: (share: number) => void,
+  signal?: AbortSignal,
+): Promise<Int32Array> {
+  const features = signalFeatures(train.samples, shape);
+  const forest = await RandomForest.train(features, train.labels, classes, { trees: TREES, seed, onProgress, signal });
+  return forest.decide(signalFeatures(test.samples, shape));
+}
+
+async function miniRocketDecisions(
+  train: Windows,
+  test: Windows,
+  shape: Shape,
+  classes: number,
+  seed: number,
+  onProgress: (share: number) => void,
+  signal?: AbortSignal,
+): Promise<Int32Array> {
+  const scored = zScoreChannels(train.samples, shape);
+  const rocket = MiniRocket.fit(scored, shape, { seed });
+  const features = await rocket.transform(scored, (share) => onProgress(0.4 * share), signal);
+  const ridge = await trainRidge(features, train.labels, classes, MINIROCKET_ALPHA, (share) => onProgress(0.4 + 0.4 * share), signal);
+  const tested = await rocket.transform(zScoreChannels(test.samples, shape), (share) => onProgress(0.8 + 0.2 * share), signal);
+  onProgress(1);
+  return ridge.decide(tested);
+}
