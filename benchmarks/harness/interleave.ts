@@ -75,6 +75,33 @@ export async function interleave(variants: readonly Variant[], { seconds, sliceM
   return variants.map(({ name }, index) => ({ name, wallMs: wall[index], cpuMs: cpu[index] }));
 }
 
+/** Sides of a comparison with what they hold. */
+export interface Sides {
+  readonly variants: readonly Variant[];
+  release(): Promise<void>;
+}
+
+/**
+ * {@link interleave} over several sets of sides made anew, their rounds put together: where the allocator happens to lay the buffers of
+ * a session or a process is worth some percent, and stays as it is for its life.
+ */
+export async function interleaveAnew(make: () => Promise<Sides>, budget: Budget, times = 3): Promise<Series[]> {
+  const all: Series[][] = [];
+  for (let time = 0; time < times; time++) {
+    const { variants, release } = await make();
+    try {
+      all.push(await interleave(variants, { ...budget, seconds: budget.seconds / times }));
+    } finally {
+      await release();
+    }
+  }
+  return all[0].map(({ name }, side) => ({
+    name,
+    wallMs: all.flatMap((series) => series[side].wallMs),
+    cpuMs: all.flatMap((series) => series[side].cpuMs),
+  }));
+}
+
 /** The value below which `share` of the values lie, interpolated. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);

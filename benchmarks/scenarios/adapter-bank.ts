@@ -5,7 +5,7 @@ import type { NetworkOptions } from '../../models/networks/index.ts';
 import { adapterFeeds, BANK_ADAPTERS, floatGraph, int8Graph, load } from '../fixtures/inference.ts';
 import { fixture, rawPatchNetwork } from '../fixtures/networks.ts';
 import { machineWindows, windowFeeds } from '../fixtures/windows.ts';
-import { inProcess, interleave, ratio, ratioDetails } from '../harness/interleave.ts';
+import { inProcess, interleaveAnew, ratio, ratioDetails, type Sides } from '../harness/interleave.ts';
 import type { Scenario } from '../harness/scenario.ts';
 
 const BATCH = 64;
@@ -30,7 +30,6 @@ const bank = (id: string, name: string, options: NetworkOptions, int8: boolean, 
     const graphs = int8
       ? [await int8Graph(engine, made, DEFAULT_SCHEME), await int8Graph(engine, made)]
       : [floatGraph(made, DEFAULT_SCHEME), floatGraph(made)];
-    const [adapted, bare] = [await load(engine, graphs[0]), await load(engine, graphs[1])];
     const windows = windowFeeds(made.network, machineWindows(made.network, BATCH));
     const feeds = {
       ...windows,
@@ -40,12 +39,14 @@ const bank = (id: string, name: string, options: NetworkOptions, int8: boolean, 
         Int32Array.from({ length: BATCH }, (_, row) => index(row)),
       ),
     };
-    const [slow, fast] = await interleave(
-      [inProcess('with adapters', () => adapted.run(feeds)), inProcess('without', () => bare.run(windows))],
-      { seconds: quick ? 0.5 : 6, sliceMs: 10, leastRounds: quick ? 3 : 11 },
-    );
-    await adapted.release();
-    await bare.release();
+    async function sides(): Promise<Sides> {
+      const [adapted, bare] = [await load(engine, graphs[0]), await load(engine, graphs[1])];
+      return {
+        variants: [inProcess('with adapters', () => adapted.run(feeds)), inProcess('without', () => bare.run(windows))],
+        release: async () => void (await Promise.all([adapted.release(), bare.release()])),
+      };
+    }
+    const [slow, fast] = await interleaveAnew(sides, { seconds: quick ? 0.5 : 6, sliceMs: 10, leastRounds: quick ? 3 : 7 });
     return { figure: ratio(slow, fast).median, samples: slow.wallMs.length, details: ratioDetails(slow, fast) };
   },
 });

@@ -5,7 +5,7 @@ import { floatGraph, int8Graph, load } from '../fixtures/inference.ts';
 import { fixture, rawPatchNetwork, WIDTHS, type Width } from '../fixtures/networks.ts';
 import { machineWindows, windowFeeds } from '../fixtures/windows.ts';
 import { largestError } from '../harness/compare.ts';
-import { digits, inProcess, interleave, ratio, ratioDetails } from '../harness/interleave.ts';
+import { digits, inProcess, interleaveAnew, ratio, ratioDetails, type Sides } from '../harness/interleave.ts';
 import type { Context, Measured, Scenario } from '../harness/scenario.ts';
 
 const LEAST: Record<1 | 64, Record<Width, number>> = {
@@ -16,17 +16,19 @@ const LEAST: Record<1 | 64, Record<Width, number>> = {
 async function int8AgainstFloat(options: NetworkOptions, batch: number, { quick }: Context): Promise<Measured> {
   const made = fixture(options);
   const engine = await createOnnxruntimeEngine();
-  const [float, int8] = [await load(engine, floatGraph(made)), await load(engine, await int8Graph(engine, made))];
+  const graphs = [floatGraph(made), await int8Graph(engine, made)];
   const feeds = windowFeeds(made.network, machineWindows(made.network, batch));
-  const [exact, rounded] = [await float.run(feeds), await int8.run(feeds)];
-  const [slow, fast] = await interleave([inProcess('fp32', () => float.run(feeds)), inProcess('int8', () => int8.run(feeds))], {
-    seconds: quick ? 0.5 : 6,
-    sliceMs: 10,
-    leastRounds: quick ? 3 : 11,
-  });
-  await float.release();
-  await int8.release();
-  const difference = largestError(rounded.logits.values as Float32Array, exact.logits.values as Float32Array);
+  let difference = 0;
+  async function sides(): Promise<Sides> {
+    const [float, int8] = [await load(engine, graphs[0]), await load(engine, graphs[1])];
+    const [exact, rounded] = [await float.run(feeds), await int8.run(feeds)];
+    difference = largestError(rounded.logits.values as Float32Array, exact.logits.values as Float32Array);
+    return {
+      variants: [inProcess('fp32', () => float.run(feeds)), inProcess('int8', () => int8.run(feeds))],
+      release: async () => void (await Promise.all([float.release(), int8.release()])),
+    };
+  }
+  const [slow, fast] = await interleaveAnew(sides, { seconds: quick ? 0.5 : 6, sliceMs: 10, leastRounds: quick ? 3 : 7 });
   return {
     figure: ratio(slow, fast).median,
     samples: slow.wallMs.length,

@@ -52,8 +52,6 @@ const againstWasm = (width: Width): Scenario => ({
       'tfjs wasm',
       async () => {
         const folder = `${context.root}node_modules/@tensorflow/tfjs-backend-wasm/wasm-out/`;
-        // Its loader is CommonJS and reads this name without need, as the folder is given.
-        Object.assign(globalThis, { __dirname: folder });
         await createWasmEngine(folder);
         if (tf.getBackend() !== 'wasm') await tf.setBackend('wasm');
       },

@@ -20,13 +20,16 @@ export type AdapterScheme =
   | { readonly kind: 'prefix'; readonly length: number }
   | { readonly kind: 'head' };
 
-/** LoRA of rank 4 on queries, values, feed-forward and head. */
+/**
+ * LoRA of rank 4 on the feed-forward layers and the head. Queries and values beside them made adaptation from one label a class worse, not better,
+ * and cost a quarter of the bank's speed.
+ */
 export const DEFAULT_SCHEME: AdapterScheme = {
   kind: 'lora',
   rank: 4,
   alpha: 8,
   rankStabilized: true,
-  targets: ['layer*.attention.q', 'layer*.attention.v', 'layer*.ffn.*', 'head'],
+  targets: ['layer*.ffn.*', 'head'],
 };
 
 /** alpha / rank, or alpha / sqrt(rank) where rank-stabilised. */

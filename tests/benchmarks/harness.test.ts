@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { interleave, quantile, ratio, type Variant } from '../../benchmarks/harness/interleave.ts';
+import { interleave, interleaveAnew, quantile, ratio, type Variant } from '../../benchmarks/harness/interleave.ts';
 import type { Machine } from '../../benchmarks/harness/machine.ts';
 import { type Report, resultsPage, textTable } from '../../benchmarks/harness/report.ts';
 import { type Context, choose, isReached, type Row, runScenario, type Scenario } from '../../benchmarks/harness/scenario.ts';
@@ -44,6 +44,18 @@ describe('interleaving', () => {
     expect(a.wallMs).toEqual([5, 5, 5]);
     expect(b.cpuMs).toEqual([20, 20, 20]);
     expect(ratio(b, a)).toEqual({ median: 2, bestQuartile: 2, spread: [2, 2], wall: 4 });
+  });
+
+  it('makes the sides anew, puts their rounds together and releases what it made', async () => {
+    const log: string[] = [];
+    let made = 0;
+    const [a] = await interleaveAnew(
+      async () => ({ variants: [recorded('A', ++made, log)], release: async () => void log.push('released') }),
+      { seconds: 0, sliceMs: 1, leastRounds: 2 },
+      2,
+    );
+    expect(a.wallMs).toEqual([1, 1, 2, 2]);
+    expect(log.filter((entry) => entry === 'released')).toHaveLength(2);
   });
 
   it('interpolates quantiles', () => {

@@ -70,22 +70,21 @@ export async function findLeaks(train: readonly SplitPart[], test: readonly Spli
   for (const [index, { recording, range }] of train.entries()) {
     options.signal?.throwIfAborted();
     const { file } = recording.entry;
-    const others = [
-      ...tested.filter((one) => one.file !== file && !settled.has(pairKey(file, one.file))),
-      ...usual.filter((one) => one.file !== file),
-    ];
+    const others = tested.filter((one) => one.file !== file && !settled.has(pairKey(file, one.file)));
+    const own = usual.filter((one) => one.file !== file);
     const matches = search.bestMatches(
-      others.map(({ probe }) => probe),
+      [...others, ...own].map(({ probe }) => probe),
       recording.samples,
     );
-    matches.forEach(({ correlation, start }, which) => {
-      const other = others[which];
-      if ('likeness' in other) other.likeness = Math.max(other.likeness, correlation);
-      else if (correlation > threshold && !signals.has(pairKey(file, other.file))) {
-        const trainStart = start + (range?.start ?? 0);
-        const why = `the ${window} samples of ${other.file} from ${other.start} on are those of ${file} from ${trainStart} on (correlation ${correlation.toFixed(3)})`;
-        signals.set(pairKey(file, other.file), { kind: 'signal', train: file, test: other.file, why });
-      }
+    own.forEach((one, which) => {
+      one.likeness = Math.max(one.likeness, matches[others.length + which].correlation);
+    });
+    others.forEach((one, which) => {
+      const { correlation, start } = matches[which];
+      if (correlation <= threshold || signals.has(pairKey(file, one.file))) return;
+      const trainStart = start + (range?.start ?? 0);
+      const why = `the ${window} samples of ${one.file} from ${one.start} on are those of ${file} from ${trainStart} on (correlation ${correlation.toFixed(3)})`;
+      signals.set(pairKey(file, one.file), { kind: 'signal', train: file, test: one.file, why });
     });
     options.onProgress?.((index + 1) / train.length);
     await new Promise((resolve) => setImmediate(resolve));

@@ -129,7 +129,8 @@ export class SlidingCorrelation {
     const { size } = this.#transform;
     const [aRe, aIm, bRe, bIm] = [a.re[channel], a.im[channel], b.re[channel], b.im[channel]];
     for (let bin = 0; bin < size; bin++) {
-      const [x, y] = [block.re[bin], block.im[bin]];
+      const x = block.re[bin];
+      const y = block.im[bin];
       // block * conj(a) + i * block * conj(b)
       re[bin] = (x * aRe[bin] + y * aIm[bin] - (y * bRe[bin] - x * bIm[bin])) / size;
       im[bin] = (y * aRe[bin] - x * aIm[bin] + (x * bRe[bin] + y * bIm[bin])) / size;
