@@ -158,7 +158,8 @@ export interface AmbiguityOptions {
 /**
  * Stage 2: windows whose neighbours in an embedding contradict their label, by the rule of confident learning (Northcutt, Jiang and Chuang
  * 2021): the probability of a class is its share of the k nearest neighbours; a window counts as class j where that share is at least the
- * mean share which windows labelled j have of their own class. It is ambiguous where it counts as another class, and that has the larger share.
+ * mean share which windows labelled j have of their own class, rounded down to whole neighbours. It is ambiguous where it counts as
+ * another class, and that has the larger share.
  *
  * Neighbours come from other recordings: windows of one recording carry one label, right or wrong, and lie close. Only where a class has
  * no second recording do its windows ask their own recording, except for windows that overlap.
@@ -206,20 +207,22 @@ export async function findAmbiguous(
     onProgress?.(row / count);
     await new Promise((resolve) => setImmediate(resolve));
   }
-  return contradicted(windows, shares, classes, stride);
+  return contradicted(windows, shares, neighbours, classes, stride);
 }
 
 /** shares: [count, classes] of neighbours */
 function contradicted(
   { labels, recordings, count }: Pick<Windows, 'labels' | 'recordings' | 'count'>,
   shares: Float32Array,
+  neighbours: number,
   classes: readonly string[],
   stride: number,
 ): CleaningRow[] {
   const share = (row: number, label: number) => shares[row * classes.length + label];
   const confident = classes.map((_, label) => {
     const own = Array.from(labels.keys()).filter((row) => labels[row] === label);
-    return own.reduce((sum, row) => sum + share(row, label), 0) / Math.max(1, own.length);
+    const mean = own.reduce((sum, row) => sum + share(row, label), 0) / Math.max(1, own.length);
+    return Math.floor(mean * neighbours) / neighbours - 1e-6;
   });
   const places = placesOf(recordings, stride);
   const rows: CleaningRow[] = [];

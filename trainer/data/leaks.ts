@@ -120,8 +120,9 @@ function sameRecording(test: SplitPart, train: SplitPart, gap: number): Leak | u
   const [early, late] = test.range.start < train.range.start ? [test.range, train.range] : [train.range, test.range];
   const between = late.start - early.start - early.length;
   if (between >= gap) return undefined;
-  const distance = between < 0 ? `overlap by ${-between}` : `are ${between}`;
-  return leak(`pieces of ${one.file} on both sides ${distance} samples${between < 0 ? '' : ' apart'}, where ${gap} must lie between them`);
+  const pieces = `pieces of ${one.file} on both sides`;
+  if (between < 0) return leak(`${pieces} overlap by ${-between} samples`);
+  return leak(`${pieces} are ${between} samples apart, where ${gap} must lie between them`);
 }
 
 /** Starts of `probes` windows from a recording's first to its last; of one window, its middle. */

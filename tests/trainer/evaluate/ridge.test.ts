@@ -27,8 +27,12 @@ const transposed = (a: number[][]) => a[0].map((_, j) => a.map((row) => row[j]))
 function slowRidge(features: Float32Array, labels: Int32Array, classes: number, alpha: number) {
   const rows = labels.length;
   const width = features.length / rows;
-  const mean = Array.from({ length: width }, (_, j) => Array.from(labels, (_, i) => features[i * width + j] / rows).reduce((a, b) => a + b));
-  const deviation = mean.map((m, j) => Math.sqrt(Array.from(labels, (_, i) => (features[i * width + j] - m) ** 2 / rows).reduce((a, b) => a + b)));
+  const mean = Array.from({ length: width }, (_, j) =>
+    Array.from(labels, (_, i) => features[i * width + j] / rows).reduce((a, b) => a + b),
+  );
+  const deviation = mean.map((m, j) =>
+    Math.sqrt(Array.from(labels, (_, i) => (features[i * width + j] - m) ** 2 / rows).reduce((a, b) => a + b)),
+  );
   const x = Array.from(labels, (_, i) => mean.map((m, j) => (features[i * width + j] - m) / deviation[j]));
   const y = Array.from(labels, (label) => Array.from({ length: classes }, (_, c) => (c === label ? 1 : -1)));
   const average = y[0].map((_, c) => y.reduce((sum, row) => sum + row[c] / rows, 0));
@@ -38,7 +42,7 @@ function slowRidge(features: Float32Array, labels: Int32Array, classes: number, 
   const fitted = times(hat, centred);
   const residual = centred.flatMap((row, i) => row.map((value, c) => (value - fitted[i][c]) ** 2)).reduce((a, b) => a + b);
   const free = rows - 1 - hat.reduce((sum, row, i) => sum + row[i], 0);
-  return { scores: fitted.map((row) => row.map((value, c) => value + average[c])).flat(), error: residual / rows / (free / rows) ** 2 };
+  return { scores: fitted.flatMap((row) => row.map((value, c) => value + average[c])), error: residual / rows / (free / rows) ** 2 };
 }
 
 const CLASSES = 3;

@@ -8,7 +8,10 @@ const WINDOW = 512;
 const sine = (amplitude: number, cycles: number, offset = 0) =>
   Float32Array.from({ length: WINDOW }, (_, t) => offset + amplitude * Math.sin((2 * Math.PI * cycles * t) / WINDOW));
 const interleaved = (...channels: Float32Array[]) =>
-  Float32Array.from({ length: channels.length * channels[0].length }, (_, at) => channels[at % channels.length][Math.floor(at / channels.length)]);
+  Float32Array.from(
+    { length: channels.length * channels[0].length },
+    (_, at) => channels[at % channels.length][Math.floor(at / channels.length)],
+  );
 
 describe('the Fourier transform', () => {
   it.each([2, 4, 8, 32, 64, 512])('of %d points is that of its definition, and has a way back', (size) => {
@@ -28,8 +31,18 @@ describe('the Fourier transform', () => {
     expect(largestError(a, slow(0))).toBeLessThan(1e-11);
     expect(largestError(b, slow(1))).toBeLessThan(1e-11);
     transform.inverseTimesSize(a, b);
-    expect(largestError(a.map((value) => value / size), re)).toBeLessThan(1e-14);
-    expect(largestError(b.map((value) => value / size), im)).toBeLessThan(1e-14);
+    expect(
+      largestError(
+        a.map((value) => value / size),
+        re,
+      ),
+    ).toBeLessThan(1e-14);
+    expect(
+      largestError(
+        b.map((value) => value / size),
+        im,
+      ),
+    ).toBeLessThan(1e-14);
   });
 
   it('refuses a length that is no power of two', () => {
