@@ -88,7 +88,7 @@ async function main(): Promise<number> {
   if (values.json) {
     const report: Report = { machine: await describeMachine(), date: new Date().toISOString(), rows };
     await mkdir(dirname(values.json), { recursive: true });
-    await writeFile(values.json, `${JSON.stringify(report, null, 1)}\n`);
+    await writeFile(values.json, `${JSON.stringify(report, null, 2)}\n`);
     process.stderr.write(`written to ${values.json}\n`);
   }
   return rows.some(({ failed }) => failed !== undefined) ? 1 : 0;

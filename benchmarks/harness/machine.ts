@@ -9,8 +9,8 @@ export interface Machine {
   readonly architecture: string;
   readonly cores: number;
   readonly memoryGiB: number;
-  /** Vector units that decide which kernels run. */
-  readonly vectorUnits: readonly string[];
+  /** Vector units that decide which kernels run, separated by commas. */
+  readonly vectorUnits: string;
   readonly node: string;
   readonly onnxruntime: string;
   readonly tfjs: string;
@@ -28,7 +28,7 @@ export async function describeMachine(): Promise<Machine> {
     architecture: process.arch,
     cores: cpus().length,
     memoryGiB: Math.round(totalmem() / 2 ** 30),
-    vectorUnits: VECTOR_UNITS.filter((unit) => flags.has(unit)),
+    vectorUnits: VECTOR_UNITS.filter((unit) => flags.has(unit)).join(', '),
     node: process.versions.node,
     onnxruntime: version,
     tfjs: version_core,

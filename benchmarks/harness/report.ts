@@ -52,7 +52,7 @@ export function textTable(rows: readonly Row[]): string {
 }
 
 function describe({ cpu, architecture, cores, memoryGiB, vectorUnits, node, onnxruntime, tfjs }: Machine): string {
-  const units = vectorUnits.length > 0 ? ` with ${vectorUnits.join(', ')}` : '';
+  const units = vectorUnits && ` with ${vectorUnits}`;
   return `${cpu} (${architecture}, ${cores} cores, ${memoryGiB} GiB${units}), Node ${node}, onnxruntime ${onnxruntime}, tfjs ${tfjs}`;
 }
 

@@ -122,7 +122,8 @@ export function adapterView(scheme: AdapterScheme, tensors: Readonly<Record<stri
       if (scheme.kind !== 'prefix') return undefined;
       const { length } = scheme;
       const gate = tensors.gate;
-      const shut = tf.mul(tf.sub(1, tf.cast(tf.greater(gate, 0.5), 'float32')), -1e9);
+      // Step, not Greater: tfjs has a gradient for it, which is zero, so training leaves the gate alone.
+      const shut = tf.mul(tf.sub(1, tf.step(tf.sub(gate, 0.5))), -1e9);
       return {
         length,
         keys: tensors[`layer${layer}.keys`],

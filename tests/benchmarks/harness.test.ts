@@ -105,7 +105,7 @@ describe('a row', () => {
 });
 
 describe('the page', () => {
-  const machine = { cpu: 'CPU', architecture: 'x64', cores: 2, memoryGiB: 1, vectorUnits: [] } as unknown as Machine;
+  const machine = { cpu: 'CPU', architecture: 'x64', cores: 2, memoryGiB: 1, vectorUnits: '' } as unknown as Machine;
   const row = (id: string, figure: number): Row => ({ id, what: `what of ${id}`, unit: 'x', figure, samples: 3, details: {} });
 
   it('shows the newest figure of every id once, with the command that measured it, and passes over later runs that skipped it', () => {

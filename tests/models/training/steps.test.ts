@@ -4,6 +4,7 @@ import { bankRow } from '../../../models/adapters/scheme.ts';
 import { bankLayout, bundleModel, FILES, readBundle } from '../../../models/bundle/bundle.ts';
 import { decodeSafetensors } from '../../../models/bundle/schema/safetensors.ts';
 import { floatTensor, scalarTensor, type TensorData } from '../../../models/engine/engine.ts';
+import { STUDENT } from '../../../models/networks/attention-network.ts';
 import { createNetwork } from '../../../models/networks/index.ts';
 import { BACKUP } from '../../../models/networks/mixer-network.ts';
 import { Random } from '../../../models/networks/random.ts';
@@ -96,6 +97,20 @@ describe('training graphs', () => {
         sure.map((index) => b[index]),
       ),
     ).toBeLessThan(1e-5);
+  });
+
+  it.each([{ kind: 'prefix', length: 3 }, { kind: 'head' }] as const)('train a $kind adapter on a frozen network', async (adapter) => {
+    const frozen = createNetwork({ ...STUDENT, width: 16, feedForward: 16, layers: 1, channels: 1, classes: 4 });
+    const base = { parameters: frozen.parameters.initialize(new Random(1)), statistics: frozen.statistics.initialize(new Random(1)) };
+    const layout = adapterLayout(adapter, frozen);
+    const graph = encodeOnnx(traceTrainingStep(frozen, { ...PLAIN, batch: 4, adapter }, base));
+    const initial = layout.initialize(new Random(2));
+    const stepper = new TrainingStepper(await (await ENGINES.onnxruntime()).load({ graph }), initial);
+    const losses: number[] = [];
+    for (let step = 0; step < 30; step++) losses.push((await stepper.step(batchOf([0, 1, 2, 3], [1, 1, 1, 1]), RATE)).loss);
+    // A prefix can only move attention of a network that knows nothing yet: little, but surely down.
+    expect(losses.at(-1)!).toBeLessThan(losses[0] - 0.05);
+    if (adapter.kind === 'prefix') expect(layout.view(stepper.trainable, 'gate')[0]).toBe(1);
   });
 
   it('padding of weight 0 changes nothing', async () => {
