@@ -49,7 +49,7 @@ const device = await build({
 });
 const server = await build({
   ...common,
-  entryPoints: { tremolo: 'trainer/main.ts', bench: 'benchmarks/main.ts' },
+  entryPoints: { tremolo: 'trainer/main.ts', bench: 'benchmarks/main.ts', 'training-worker': 'trainer/train/parallel-worker.ts' },
   chunkNames: 'tremolo-[name]-[hash]',
 });
 writeFileSync(`${dist}/device.meta.json`, JSON.stringify(device.metafile));

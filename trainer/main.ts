@@ -5,12 +5,14 @@ import { VERSION } from '../runtime/version.ts';
 import { type Command, parseCommand } from './commands/command.ts';
 import { data } from './commands/data.ts';
 import { demo } from './commands/demo.ts';
+import { evaluate } from './commands/evaluate.ts';
 import { run } from './commands/run.ts';
 import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
+import { tune } from './commands/tune.ts';
 import { Refusal } from './refusal.ts';
 
-const COMMANDS: readonly Command[] = [demo, train, data, run, simulate];
+const COMMANDS: readonly Command[] = [demo, train, tune, evaluate, data, run, simulate];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ verb }) => verb.length));

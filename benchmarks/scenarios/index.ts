@@ -4,6 +4,7 @@ import { AGREEMENT } from './agreement.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
+import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
 
@@ -12,6 +13,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...AGREEMENT,
   ...TRAIN_STEP,
   ...TRAIN_PEERS,
+  ...TRAIN_PARALLEL,
   ...INT8_SPEED,
   ...ISOLATION,
   ...ADAPTER_BANK,

@@ -35,11 +35,13 @@ static uint8_t *put32(uint8_t *out, uint32_t value) { return put16(put16(out, (u
 
 static uint8_t *put64(uint8_t *out, uint64_t value) { return put32(put32(out, (uint32_t)value), (uint32_t)(value >> 32)); }
 
-static uint8_t *put_float(uint8_t *out, float value) {
+static uint32_t bits_of(float value) {
   uint32_t bits;
   memcpy(&bits, &value, sizeof bits);
-  return put32(out, bits);
+  return bits;
 }
+
+static uint8_t *put_float(uint8_t *out, float value) { return put32(out, bits_of(value)); }
 
 static uint8_t *put_header(uint8_t *out, uint8_t type, uint8_t flags, uint8_t count, uint16_t stream_id, uint16_t epoch) {
   *out++ = MARK_AND_VERSION;
@@ -55,14 +57,13 @@ static size_t finish(uint8_t *begin, uint8_t *end) {
   return length + CRC_BYTES;
 }
 
-/* By the exponent's bits, so that neither math.h nor -ffast-math has a say. */
-static int is_finite(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  return (bits & 0x7f800000u) != 0x7f800000u;
-}
+/* By their bits, so that neither math.h nor -ffast-math has a say, and a core without floating point needs no library for it. */
+static int is_finite(float value) { return (bits_of(value) & 0x7f800000u) != 0x7f800000u; }
 
-static int is_rate(float value) { return is_finite(value) && value > 0; }
+static int is_zero(float value) { return (bits_of(value) & 0x7fffffffu) == 0; }
+
+/* Finite and above 0: no sign, and the exponent not all ones. */
+static int is_rate(float value) { return bits_of(value) - 1 < 0x7f7fffffu; }
 
 size_t tremolo_samples(const tremolo_samples_t *frame, uint8_t *out, size_t capacity) {
   uint8_t has_shaft_speed = frame->has_shaft_speed != 0;
@@ -76,7 +77,7 @@ size_t tremolo_samples(const tremolo_samples_t *frame, uint8_t *out, size_t capa
   if (frame->device_time_us > MAX_TIME_US || !is_rate(frame->sample_rate_hz)) return 0;
   if (has_shaft_speed && !is_finite(frame->shaft_speed_rpm)) return 0;
   for (i = 0; i < frame->channel_count; i++)
-    if (!is_finite(frame->scales[i]) || frame->scales[i] == 0) return 0;
+    if (!is_finite(frame->scales[i]) || is_zero(frame->scales[i])) return 0;
 
   at = put_header(at, TYPE_SAMPLES, has_shaft_speed, frame->channel_count, frame->stream_id, frame->epoch);
   at = put32(at, frame->sequence);

@@ -32,6 +32,9 @@ export const DEFAULT_SCHEME: AdapterScheme = {
   targets: ['layer*.ffn.*', 'head'],
 };
 
+/** For networks that have a head alone. */
+export const HEAD_SCHEME: AdapterScheme = { ...DEFAULT_SCHEME, targets: ['head'] };
+
 /** alpha / rank, or alpha / sqrt(rank) where rank-stabilised. */
 export function loraScale({ alpha, rank, rankStabilized }: { alpha: number; rank: number; rankStabilized: boolean }): number {
   return alpha / (rankStabilized ? Math.sqrt(rank) : rank);

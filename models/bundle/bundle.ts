@@ -21,6 +21,8 @@ export const FILES = {
   adapt: 'adapt.onnx',
   features: 'features.onnx',
   replay: 'replay.safetensors',
+  base: 'base.safetensors',
+  report: 'report.html',
 } as const;
 
 /** A manifest says kilobytes; a file of this size can only be a mistake or an attack. */
@@ -63,7 +65,7 @@ async function readPlainFile(folder: string, name: string, largest: number): Pro
 /**
  * Reads a bundle folder and checks all of it that can be checked without running it.
  *
- * @param parts the parts to read; `core` decides, `adapt` learns
+ * @param parts the parts to read: `core` decides, `adapt` learns, `server` has the float weights
  * @throws BundleRefusal with a code of BUNDLE_REFUSALS
  */
 export async function readBundle(folder: string, parts: readonly PartName[] = ['core']): Promise<Bundle> {
@@ -229,15 +231,16 @@ export type BundleDescription = Omit<Manifest, 'parts' | 'base'>;
 export async function writeBundle(
   folder: string,
   description: BundleDescription,
-  parts: Record<PartName, ReadonlyMap<string, Uint8Array>>,
+  parts: { core: ReadonlyMap<string, Uint8Array> } & Partial<Record<PartName, ReadonlyMap<string, Uint8Array>>>,
 ): Promise<Bundle> {
-  const all = new Map([...parts.core, ...parts.adapt]);
+  const { core, adapt, server } = parts;
+  const all = new Map([...core, ...(adapt ?? []), ...(server ?? [])]);
   const listed = (files: ReadonlyMap<string, Uint8Array>) =>
     Object.fromEntries([...files].map(([name, bytes]) => [name, { bytes: bytes.length, sha256: sha256(bytes) }]));
   const manifest: Manifest = {
     ...description,
     base: baseDigest(all),
-    parts: { core: listed(parts.core), ...(parts.adapt.size > 0 && { adapt: listed(parts.adapt) }) },
+    parts: { core: listed(core), ...(adapt && { adapt: listed(adapt) }), ...(server && { server: listed(server) }) },
   };
   const text = `${JSON.stringify(manifest)}\n`;
   const bundle = openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);

@@ -1,4 +1,5 @@
-import { decodeOnnx } from '../trace/onnx.ts';
+import type { Graph } from '../trace/graph.ts';
+import { decodeOnnx, encodeOnnx } from '../trace/onnx.ts';
 import type { Engine, EngineOptions, Model, Session, TensorData } from './engine.ts';
 
 type Ort = typeof import('onnxruntime-node');
@@ -58,19 +59,45 @@ class OnnxruntimeSession implements Session {
   }
 }
 
-/** Engine on onnxruntime-node: x64 and arm64 with glibc. Loaded on first use. A run blocks the thread it is called on. */
-export async function createOnnxruntimeEngine({ threads = 1, spinning = false }: EngineOptions = {}): Promise<Engine> {
+/** Where onnxruntime computes. */
+export type Provider = 'cpu' | 'cuda';
+
+/** Nothing but an output: shows whether a provider can be loaded at all. */
+const PROBE: Graph = {
+  inputs: [],
+  outputs: [{ name: 'y', type: 'float32', shape: [] }],
+  initializers: new Map([['x', { name: 'x', type: 'float32', shape: [], values: Float32Array.of(1) }]]),
+  nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'], attributes: {} }],
+};
+
+/**
+ * Engine on onnxruntime-node: x64 and arm64 with glibc. Loaded on first use. A run blocks the thread it is called on.
+ *
+ * @throws Error where the provider is not there (CUDA's libraries are not part of the package); on CUDA it was never run
+ */
+export async function createOnnxruntimeEngine({
+  threads = 1,
+  spinning = false,
+  provider = 'cpu',
+}: EngineOptions & { readonly provider?: Provider } = {}): Promise<Engine> {
   // CommonJS: the default export is the module under Node, the names are there under bundlers.
   const module = (await import('onnxruntime-node')) as Ort & { default?: Ort };
   const ort = module.default ?? module;
+  const executionProviders = provider === 'cpu' ? ['cpu'] : [provider, 'cpu'];
+  if (provider !== 'cpu') {
+    // The reason comes as the error; onnxruntime would also print it.
+    ort.env.logLevel = 'fatal';
+    const session = await ort.InferenceSession.create(encodeOnnx(PROBE), { executionProviders });
+    await session.release();
+  }
   return {
-    name: 'onnxruntime',
+    name: provider === 'cpu' ? 'onnxruntime' : `onnxruntime-${provider}`,
     version: ort.env.versions.common,
     threads,
     async load({ graph, files }: Model): Promise<Session> {
       const signature = decodeOnnx(graph, files);
       const session = await ort.InferenceSession.create(graph, {
-        executionProviders: ['cpu'],
+        executionProviders,
         graphOptimizationLevel: 'all',
         intraOpNumThreads: threads,
         interOpNumThreads: 1,

@@ -11,6 +11,8 @@ export interface FrontEndOptions {
   readonly tokens: readonly TokenKind[];
   /** Samples a raw patch. */
   readonly patch: number;
+  /** Samples from one frame's start to the next: half a frame (32), or a whole one (64) where tokens were pruned. */
+  readonly hop: number;
 }
 
 /** Features of one kind: `tokens` vectors of `width` numbers for every window. */
@@ -20,9 +22,8 @@ export interface FeaturePart {
   readonly width: number;
 }
 
-/** Samples a frame and from one frame's start to the next, as in the study of reference networks: 15 frames of 512 samples. */
+/** Samples a frame; with hop 32, 512 samples make 15 frames. */
 const FRAME = 64;
-const HOP = 32;
 /** Floor under a power before its logarithm, relative to white noise of the same energy. */
 const POWER_FLOOR = 1e-5;
 const STATISTICS = 3;
@@ -30,10 +31,10 @@ const STATISTICS = 3;
 const REGISTER = 16;
 const ENVELOPE_ROWS = 4;
 
-export function featureParts({ window, channels, tokens, patch }: FrontEndOptions): FeaturePart[] {
+export function featureParts({ window, channels, tokens, patch, hop }: FrontEndOptions): FeaturePart[] {
   const { fine } = factors(window);
   const shapes: Record<TokenKind, [tokens: number, width: number]> = {
-    frames: [(window - FRAME) / HOP + 1, FRAME / 2],
+    frames: [(window - FRAME) / hop + 1, FRAME / 2],
     spectrum: [1, window / 2],
     envelope: [1, (window / fine) * ENVELOPE_ROWS],
     statistics: [1, STATISTICS],
@@ -102,11 +103,18 @@ function powerSpectrum(x: tf.Tensor, window: number, rows: number): tf.Tensor {
   return tf.reshape(tf.transpose(power, [0, 2, 1]), [-1, coarse * rows]);
 }
 
-/** Log power of Hann-windowed frames of 64 samples with hop 32. x: [R, window] -> [R, frames, 32], without the bin at half the rate */
-function frameSpectra(x: tf.Tensor, window: number): tf.Tensor {
-  const halves = tf.reshape(x, [-1, window / HOP, HOP]);
-  const frames = window / HOP - 1;
-  const framed = tf.concat([tf.slice(halves, [0, 0, 0], [-1, frames, HOP]), tf.slice(halves, [0, 1, 0], [-1, frames, HOP])], 2);
+/** Frames side by side or half over one another. x: [R, window] -> [R, frames, 64] */
+function cutFrames(x: tf.Tensor, window: number, hop: number): tf.Tensor {
+  if (hop === FRAME) return tf.reshape(x, [-1, window / FRAME, FRAME]);
+  if (hop !== FRAME / 2) throw new Error(`a hop of ${hop} samples; frames of ${FRAME} have ${FRAME / 2} or ${FRAME}`);
+  const halves = tf.reshape(x, [-1, window / hop, hop]);
+  const frames = window / hop - 1;
+  return tf.concat([tf.slice(halves, [0, 0, 0], [-1, frames, hop]), tf.slice(halves, [0, 1, 0], [-1, frames, hop])], 2);
+}
+
+/** Log power of Hann-windowed frames of 64 samples. x: [R, window] -> [R, frames, 32], without the bin at half the rate */
+function frameSpectra(x: tf.Tensor, window: number, hop: number): tf.Tensor {
+  const framed = cutFrames(x, window, hop);
   const bins = FRAME / 2;
   const { cos, sin } = fourierFactors(column(FRAME), row(bins), FRAME);
   const hann = tf.sub(0.5, tf.mul(fourierFactors(column(FRAME), tf.ones([1, 1]), FRAME).cos, 0.5));
@@ -115,7 +123,7 @@ function frameSpectra(x: tf.Tensor, window: number): tf.Tensor {
   const [re, im] = tf.split(squared, 2, 1);
   // The Hann window's energy is 3/8 of the frame's.
   const power = tf.mul(tf.add(re, im), 1 / (0.375 * FRAME));
-  return tf.reshape(tf.log(tf.add(power, POWER_FLOOR)), [-1, frames, bins]);
+  return tf.reshape(tf.log(tf.add(power, POWER_FLOOR)), [-1, framed.shape[1]!, bins]);
 }
 
 /** Puts the channels of one window side by side. x: [N * C, tokens, width] -> [N, tokens, C * width] */
@@ -145,7 +153,7 @@ export function frontEnd(window: tf.Tensor, scale: tf.Tensor, options: FrontEndO
   const x = tf.div(centered, deviation);
 
   const make: Record<TokenKind, () => tf.Tensor> = {
-    frames: () => frameSpectra(x, length),
+    frames: () => frameSpectra(x, length, options.hop),
     spectrum: () => tf.expandDims(tf.log(tf.add(powerSpectrum(x, length, length / 32), POWER_FLOOR)), 1),
     envelope: () => {
       const rectified = tf.abs(x);

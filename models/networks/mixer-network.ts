@@ -14,6 +14,7 @@ export interface MixerNetworkOptions {
   readonly tokenHidden: number;
   readonly tokens: readonly TokenKind[];
   readonly patch: number;
+  readonly hop: number;
 }
 
 /** The back-up: no attention, other tokens than the primary, so that the two err differently. */
@@ -27,6 +28,7 @@ export const BACKUP: MixerNetworkOptions = {
   tokenHidden: 16,
   tokens: ['frames', 'envelope'],
   patch: 16,
+  hop: 32,
 };
 
 /**

@@ -38,7 +38,7 @@ export interface Network {
   readonly statistics: ParameterLayout;
   readonly embeddingWidth: number;
   readonly targets: readonly AdapterTarget[];
-  /** Attention layers and their width, for prefix adapters; none in networks without attention. */
+  /** Attention layers and the width of their keys and values, for prefix adapters; none in networks without attention. */
   readonly attention?: { readonly layers: number; readonly width: number };
   /** Shape of the dropout mask without its batch: `sites` masks of [N * tokens, width]. */
   readonly dropout: {

@@ -16,6 +16,15 @@ export class Random {
     }
   }
 
+  /** Four words from which the numbers go on. */
+  save(): Uint32Array {
+    return this.#state.slice();
+  }
+
+  restore(state: Uint32Array): void {
+    this.#state.set(state);
+  }
+
   /** A whole number from 0 to 2^32 - 1. */
   uint32(): number {
     const s = this.#state;

@@ -1,10 +1,7 @@
-import type { Graph, Initializer, Node } from '../trace/graph.ts';
+import type { Dimension, Graph, Initializer, Node } from '../trace/graph.ts';
+import { quantizeWeight, type Range, unsignedParameters } from './parameters.ts';
 
-/** Range of the values that a tensor took on calibration windows. */
-export interface Range {
-  readonly min: number;
-  readonly max: number;
-}
+export type { Range } from './parameters.ts';
 
 export interface QuantizationOptions {
   /**
@@ -14,6 +11,8 @@ export interface QuantizationOptions {
   readonly weightBits: 7 | 8;
   /** Names of weights to leave in float32. */
   readonly keep?: readonly string[];
+  /** Weights below this share of their column's largest become 0, for a smaller file; see {@link sparsify}. Default 0. */
+  readonly sparsity?: number;
 }
 
 export const DEFAULT_QUANTIZATION: QuantizationOptions = { weightBits: 7 };
@@ -33,76 +32,60 @@ function sites(graph: Graph, keep: readonly string[] = []): Site[] {
   });
 }
 
+/** A smaller table saves less than the node that restores it costs. */
+const SMALLEST_TABLE = 256;
+
+/** Parameters that are stored as matrices and enter no product, as positions do: int8 in the file, float32 from loading on. */
+function tables(graph: Graph): string[] {
+  return [...graph.initializers.values()]
+    .filter(({ name, type, shape, values }) => {
+      const parameter = type === 'float32' && !name.startsWith('_') && !name.endsWith('.weight');
+      return parameter && shape.length === 2 && values.length >= SMALLEST_TABLE;
+    })
+    .map(({ name }) => name);
+}
+
 /** Names of the weights that the pass would turn into int8. */
 export function quantizableWeights(graph: Graph): string[] {
-  return sites(graph).map(({ weight }) => weight.name);
+  return [...sites(graph).map(({ weight }) => weight.name), ...tables(graph)];
 }
 
 /**
- * The graph with two further outputs for every activation that is to be quantised: `min:name` and `max:name`, over the whole batch.
- * Run it on calibration windows and merge with {@link mergeRange}.
+ * The graph with further outputs for every activation that is to be quantised, to be run on calibration windows.
+ *
+ * @param observe `ranges`: `min:name` and `max:name` over the whole batch, scalars, to be merged with {@link mergeRange}; `values`: the
+ *   activation itself as `values:name`, [rows, inputs], for a histogram
  */
-export function calibrationGraph(graph: Graph): { graph: Graph; activations: string[] } {
-  const activations = [...new Set(sites(graph).map(({ activation }) => activation))];
-  const extra: Node[] = activations.flatMap((name) =>
-    (['Min', 'Max'] as const).map((kind) => ({
-      op: `Reduce${kind}`,
+export function calibrationGraph(graph: Graph, observe: 'ranges' | 'values' = 'ranges'): { graph: Graph; activations: string[] } {
+  const inputs = new Map(sites(graph).map(({ activation, weight }) => [activation, weight.shape[0]]));
+  const watched = [...inputs].flatMap(([name, width]): { node: Node; shape: Dimension[] }[] => {
+    const node = (op: string, output: string, attributes: Node['attributes'] = {}): Node => ({
+      op,
       inputs: [name],
-      outputs: [`${kind.toLowerCase()}:${name}`],
-      attributes: { keepdims: 0 },
-    })),
-  );
-  const outputs = extra.map(({ outputs: [name] }) => ({ name, type: 'float32' as const, shape: [] }));
-  return { graph: { ...graph, nodes: [...graph.nodes, ...extra], outputs: [...graph.outputs, ...outputs] }, activations };
+      outputs: [output],
+      attributes,
+    });
+    if (observe === 'values') return [{ node: node('Identity', `values:${name}`), shape: [`rows of ${name}`, width] }];
+    return ['Min', 'Max'].map((end) => ({ node: node(`Reduce${end}`, `${end.toLowerCase()}:${name}`, { keepdims: 0 }), shape: [] }));
+  });
+  const outputs = watched.map(({ node, shape }) => ({ name: node.outputs[0], type: 'float32' as const, shape }));
+  return {
+    graph: { ...graph, nodes: [...graph.nodes, ...watched.map(({ node }) => node)], outputs: [...graph.outputs, ...outputs] },
+    activations: [...inputs.keys()],
+  };
 }
 
 export function mergeRange(a: Range | undefined, b: Range): Range {
   return a ? { min: Math.min(a.min, b.min), max: Math.max(a.max, b.max) } : b;
 }
 
-/**
- * Scale and zero point of unsigned 8-bit integers for a range, which is widened to hold 0 so that padding is exact.
- * The same rule as onnxruntime's static quantisation (asymmetric, QUInt8).
- */
-export function unsignedParameters({ min, max }: Range): { scale: number; zeroPoint: number } {
-  const [low, high] = [Math.min(0, min), Math.max(0, max)];
-  const scale = Math.fround((high - low) / 255);
-  // A range too small for a normal float32 scale carries nothing.
-  if (scale < 1.1754943508222875e-38) return { scale: 1, zeroPoint: 0 };
-  return { scale, zeroPoint: Math.round(-low / scale) + 0 };
-}
-
-/** Half to even, as ONNX rounds; Math.round takes halves up. */
-export function roundHalfEven(value: number): number {
-  const floor = Math.floor(value);
-  const rest = value - floor;
-  if (rest !== 0.5) return Math.round(value);
-  return floor % 2 === 0 ? floor : floor + 1;
-}
-
-/** Symmetric integers of `bits` bits, one scale a column. weight: [inputs, outputs] row-major */
-export function quantizeWeight(
-  weight: Float32Array,
-  [inputs, outputs]: readonly number[],
-  bits: number,
-): { values: Int8Array; scales: Float32Array } {
-  const limit = 2 ** (bits - 1) - 1;
-  const scales = new Float32Array(outputs);
-  for (let row = 0; row < inputs; row++) {
-    for (let column = 0; column < outputs; column++) {
-      scales[column] = Math.max(scales[column], Math.abs(weight[row * outputs + column]) / limit);
-    }
-  }
-  const values = weight.map((value, index) => {
-    const scale = scales[index % outputs];
-    return scale === 0 ? 0 : Math.max(-limit, Math.min(limit, roundHalfEven(value / scale)));
-  });
-  return { values: Int8Array.from(values), scales };
-}
-
 /** Puts int8 values and scales in the place of a weight; returns their names. */
-function addQuantizedWeight(graph: Graph, weight: Initializer, bits: number): [values: string, scales: string] {
-  const { values, scales } = quantizeWeight(weight.values as Float32Array, weight.shape, bits);
+function addQuantizedWeight(
+  graph: Graph,
+  weight: Initializer,
+  { weightBits, sparsity }: QuantizationOptions,
+): [values: string, scales: string] {
+  const { values, scales } = quantizeWeight(weight.values as Float32Array, weight.shape, weightBits, sparsity);
   const names: [string, string] = [`${weight.name}.int8`, `${weight.name}.scale`];
   graph.initializers.delete(weight.name);
   graph.initializers.set(names[0], { name: names[0], type: 'int8', shape: weight.shape, values });
@@ -152,13 +135,33 @@ export function quantize(graph: Graph, ranges: ReadonlyMap<string, Range>, optio
     }
     const { activation, weight } = site;
     const [input, scale, zero] = quantizedActivation(activation);
-    const [values, scales] = addQuantizedWeight(result, weight, options.weightBits);
+    const [values, scales] = addQuantizedWeight(result, weight, options);
     const bias = biased.get(node);
     const inputs = [input, values, scale, scales, zero, '', bias?.name ?? ''];
     while (inputs.at(-1) === '') inputs.pop();
     result.nodes.push({ op: 'com.microsoft.MatMulIntegerToFloat', inputs, outputs: bias?.add.outputs ?? node.outputs, attributes: {} });
   }
-  return result;
+  shareConstants(result);
+  return quantizeWeights(result, tables(graph), options);
+}
+
+/** Constants of more numbers lie in the weight file, which holds equal contents once anyway. */
+const LARGEST_SHARED = 16;
+
+/** Leaves one of several equal small constants: their names and headers are a twentieth of a student's int8 graph. */
+function shareConstants(graph: Graph): void {
+  const first = new Map<string, string>();
+  const same = new Map<string, string>();
+  for (const { name, type, shape, values } of graph.initializers.values()) {
+    // Only what the tracer named: others may be sought by their names.
+    if (!name.startsWith('_') || values.length > LARGEST_SHARED) continue;
+    const content = `${type} ${shape} ${[...values].map((value) => (Object.is(value, -0) ? '-0' : value))}`;
+    const known = first.get(content);
+    if (known === undefined) first.set(content, name);
+    else same.set(name, known);
+  }
+  for (const name of same.keys()) graph.initializers.delete(name);
+  graph.nodes = graph.nodes.map((node) => ({ ...node, inputs: node.inputs.map((name) => same.get(name) ?? name) }));
 }
 
 /** The constant bias that follows a product and nothing else reads, with the node that adds it. */
@@ -177,17 +180,19 @@ function biasesOf(graph: Graph, chosen: ReadonlyMap<Node, Site>): Map<Node, { na
 }
 
 /**
- * Weights alone as int8, turned back into float32 where they are used: for the adaptation graph, whose frozen base must be the very
- * base that decides.
+ * Weights alone as int8, turned back into float32 when the graph is loaded: for the adaptation graph, whose frozen base must be the very
+ * base that decides, and for tables.
  */
 export function quantizeWeights(graph: Graph, names: readonly string[], options: QuantizationOptions = DEFAULT_QUANTIZATION): Graph {
   const result: Graph = { ...graph, initializers: new Map(graph.initializers) };
-  const restored = names.map((name) => {
-    const weight = graph.initializers.get(name);
-    if (!weight) throw new Error(`the graph has no weight ${name}`);
-    const inputs = addQuantizedWeight(result, weight, options.weightBits);
-    return { op: 'DequantizeLinear', inputs, outputs: [name], attributes: { axis: 1 } };
-  });
+  const restored = names
+    .filter((name) => !options.keep?.includes(name))
+    .map((name) => {
+      const weight = graph.initializers.get(name);
+      if (!weight) throw new Error(`the graph has no weight ${name}`);
+      const inputs = addQuantizedWeight(result, weight, options);
+      return { op: 'DequantizeLinear', inputs, outputs: [name], attributes: { axis: 1 } };
+    });
   result.nodes = [...restored, ...graph.nodes];
   return result;
 }

@@ -50,6 +50,8 @@ export interface Graph {
   readonly outputs: ValueInfo[];
   readonly initializers: Map<string, Initializer>;
   nodes: Node[];
+  /** Shapes of the values between the nodes, as far as tracing stated them; not part of the encoded graph. */
+  readonly shapes?: Map<string, readonly number[]>;
 }
 
 export function elementCount(shape: readonly number[]): number {
@@ -63,7 +65,10 @@ export function prune(graph: Graph): void {
   for (const node of [...graph.nodes].reverse()) {
     if (!node.outputs.some((name) => needed.has(name))) continue;
     for (const name of node.inputs) needed.add(name);
-    kept.push(node);
+    // What is not read of its optional outputs is not computed; a Split must keep all of its own.
+    let count = node.outputs.length;
+    while (node.op === 'LayerNormalization' && !needed.has(node.outputs[count - 1])) count--;
+    kept.push(count === node.outputs.length ? node : { ...node, outputs: node.outputs.slice(0, count) });
   }
   graph.nodes = kept.reverse();
   for (const name of [...graph.initializers.keys()]) if (!needed.has(name)) graph.initializers.delete(name);

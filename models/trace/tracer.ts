@@ -12,11 +12,13 @@ type Traced = { readonly name: string } | { readonly values: Float32Array | Int3
 
 /** The graph being traced, as the rows of the op table see it. */
 export class Tracer {
+  readonly shapes = new Map<string, readonly number[]>();
   readonly graph: Graph = {
     inputs: [],
     outputs: [],
     initializers: new Map(),
     nodes: [],
+    shapes: this.shapes,
   };
   readonly #data = new WeakMap<object, Traced>();
   #counter = 0;
@@ -28,6 +30,7 @@ export class Tracer {
 
   /** A tensor of tfjs that stands for `name` in the graph. */
   tensor(name: string, shape: readonly number[], dtype: tf.DataType): tf.TensorInfo {
+    this.shapes.set(name, shape);
     return this.#info({ name }, shape, dtype);
   }
 
@@ -113,6 +116,8 @@ export class Tracer {
 
   /** Tells tensors that are still to be read that their value has another name now. */
   renamed(from: string, to: string): void {
+    const shape = this.shapes.get(from);
+    if (shape) this.shapes.set(to, shape);
     this.#renamed.set(from, to);
   }
 

@@ -41,14 +41,18 @@ export interface AdamWOutputs {
  */
 export function adamW(inputs: AdamWInputs, { beta1, beta2, epsilon }: AdamWOptions): AdamWOutputs {
   const { trainable, firstMoment, secondMoment, decayMask, learningRate, weightDecay, clipNorm, step } = inputs;
-  const gradientNorm = tf.sqrt(tf.sum(tf.square(inputs.gradient)));
-  const gradient = tf.mul(inputs.gradient, tf.minimum(tf.div(clipNorm, tf.add(gradientNorm, 1e-6)), 1));
-  const first = tf.add(tf.mul(firstMoment, beta1), tf.mul(gradient, 1 - beta1));
-  const second = tf.add(tf.mul(secondMoment, beta2), tf.mul(tf.square(gradient), 1 - beta2));
-  // beta^step = exp(step * ln beta); the scalars are gathered before they meet the vectors.
+  // Scalars are gathered before they meet the vectors: every operation on a vector is a pass through memory.
+  const square = tf.square(inputs.gradient);
+  const gradientNorm = tf.sqrt(tf.sum(square));
+  const clip = tf.minimum(tf.div(clipNorm, tf.add(gradientNorm, 1e-6)), 1);
+  const first = tf.add(tf.mul(firstMoment, beta1), tf.mul(inputs.gradient, tf.mul(clip, 1 - beta1)));
+  const second = tf.add(tf.mul(secondMoment, beta2), tf.mul(square, tf.mul(tf.square(clip), 1 - beta2)));
+  // beta^step = exp(step * ln beta)
   const correction = (beta: number) => tf.sub(1, tf.exp(tf.mul(step, Math.log(beta))));
-  const rate = tf.div(learningRate, correction(beta1));
-  const denominator = tf.add(tf.mul(tf.sqrt(second), tf.rsqrt(correction(beta2))), epsilon);
+  // sqrt(v / c) + eps = (sqrt(v) + eps sqrt(c)) / sqrt(c)
+  const root = tf.sqrt(correction(beta2));
+  const rate = tf.div(tf.mul(learningRate, root), correction(beta1));
+  const denominator = tf.add(tf.sqrt(second), tf.mul(root, epsilon));
   const decayed = tf.mul(trainable, tf.sub(1, tf.mul(decayMask, tf.mul(learningRate, weightDecay))));
   return {
     trainable: tf.sub(decayed, tf.mul(rate, tf.div(first, denominator))),

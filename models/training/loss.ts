@@ -20,6 +20,23 @@ export interface DistillationInputs {
   readonly temperature: tf.Tensor;
   /** Share of the distillation loss, scalar in [0, 1]. */
   readonly distillationWeight: tf.Tensor;
+  /** Embeddings of the batch, [B, E] and [B, E'], and the weight of their likeness, scalar. */
+  readonly embeddings?: { readonly student: tf.Tensor; readonly teacher: tf.Tensor; readonly weight: tf.Tensor };
+}
+
+/** Cosines of all pairs of rows. x: [B, E] -> [B, B] */
+function cosines(x: tf.Tensor): tf.Tensor {
+  const length = tf.sqrt(tf.add(tf.sum(tf.square(x), 1, true), 1e-12));
+  const unit = tf.div(x, length);
+  return tf.matMul(unit as tf.Tensor2D, unit as tf.Tensor2D, false, true);
+}
+
+/**
+ * How differently two networks place the windows of a batch to one another: mean squared difference of all cosines (Tung and Mori 2019, with
+ * cosines for products). Needs no projection between embeddings of different widths.
+ */
+export function embeddingMismatch(student: tf.Tensor, teacher: tf.Tensor): tf.Tensor {
+  return tf.mean(tf.square(tf.sub(cosines(student), cosines(teacher))));
 }
 
 /** Weighted mean over the batch; the weights' sum is kept from zero so that a batch of padding alone gives 0. */
@@ -46,5 +63,7 @@ export function classificationLoss(inputs: LossInputs, distillation?: Distillati
   const student = tf.logSoftmax(tf.div(logits, temperature));
   const divergence = tf.sum(tf.mul(tf.exp(teacher), tf.sub(teacher, student)), 1);
   const soft = tf.mul(weightedMean(divergence, sampleWeight), tf.square(temperature));
-  return tf.add(tf.mul(supervised, tf.sub(1, distillationWeight)), tf.mul(soft, distillationWeight));
+  const mixed = tf.add(tf.mul(supervised, tf.sub(1, distillationWeight)), tf.mul(soft, distillationWeight));
+  const { embeddings } = distillation;
+  return embeddings ? tf.add(mixed, tf.mul(embeddingMismatch(embeddings.student, embeddings.teacher), embeddings.weight)) : mixed;
 }

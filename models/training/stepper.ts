@@ -8,6 +8,22 @@ export interface StepResult {
   readonly logits: Float32Array;
 }
 
+/** All that a training needs to go on where it was: parameters and both moments [P], steps done. */
+export interface OptimizerSnapshot {
+  readonly trainable: Float32Array;
+  readonly firstMoment: Float32Array;
+  readonly secondMoment: Float32Array;
+  readonly steps: number;
+}
+
+/** Hyper-parameters of one step. */
+export interface StepRates {
+  readonly learningRate: number;
+  readonly weightDecay: number;
+  /** Largest global norm of the gradient. */
+  readonly clipNorm: number;
+}
+
 interface State {
   readonly trainable: TensorData;
   readonly firstMoment: TensorData;
@@ -15,22 +31,17 @@ interface State {
 }
 
 /**
- * Runs a traced training step over and over. Parameters and moments go back and forth between two sets of buffers: a step reads one and
- * writes the other, because an engine may write an output before it has read all of its input.
+ * Parameters and moments of AdamW, going back and forth between two sets of buffers: a step reads one and writes the other, because an
+ * engine may write an output before it has read all of its input.
  */
-export class TrainingStepper {
-  readonly #session: Session;
+class OptimizerState {
   #current: State;
   #next: State;
   #step = 0;
   readonly #scalars = { learningRate: scalarTensor(0), weightDecay: scalarTensor(0), clipNorm: scalarTensor(0), step: scalarTensor(0) };
-  readonly #loss = emptyTensor('float32', []);
   readonly #gradientNorm = emptyTensor('float32', []);
-  readonly #logits: TensorData;
 
-  /** @param session of a graph made by traceTrainingStep; @param initial starting values, [P], copied */
-  constructor(session: Session, initial: Float32Array) {
-    this.#session = session;
+  constructor(initial: Float32Array) {
     const shape = [initial.length];
     const state = (values: Float32Array): State => ({
       trainable: floatTensor(values, shape),
@@ -39,11 +50,8 @@ export class TrainingStepper {
     });
     this.#current = state(initial.slice());
     this.#next = state(new Float32Array(initial.length));
-    const logits = session.outputs.find(({ name }) => name === 'logits')!;
-    this.#logits = emptyTensor('float32', logits.shape as readonly number[]);
   }
 
-  /** The trained vector; valid until the next step. */
   get trainable(): Float32Array {
     return this.#current.trainable.values as Float32Array;
   }
@@ -52,34 +60,128 @@ export class TrainingStepper {
     return this.#step;
   }
 
-  async step(
-    batch: Readonly<Record<string, TensorData>>,
-    rate: { learningRate: number; weightDecay: number; clipNorm: number },
-  ): Promise<StepResult> {
+  /** A copy, taken between two steps. */
+  save(): OptimizerSnapshot {
+    const copy = ({ values }: TensorData) => (values as Float32Array).slice();
+    const { trainable, firstMoment, secondMoment } = this.#current;
+    return { trainable: copy(trainable), firstMoment: copy(firstMoment), secondMoment: copy(secondMoment), steps: this.#step };
+  }
+
+  restore(snapshot: OptimizerSnapshot): void {
+    const { trainable, firstMoment, secondMoment } = this.#current;
+    (trainable.values as Float32Array).set(snapshot.trainable);
+    (firstMoment.values as Float32Array).set(snapshot.firstMoment);
+    (secondMoment.values as Float32Array).set(snapshot.secondMoment);
+    this.#step = snapshot.steps;
+  }
+
+  /** @returns the gradient's norm before clipping */
+  async advance(
+    session: Session,
+    feeds: Readonly<Record<string, TensorData>>,
+    rates: StepRates,
+    fetches: Readonly<Record<string, TensorData>> = {},
+  ): Promise<number> {
     this.#step++;
     const scalars = this.#scalars;
-    (scalars.learningRate.values as Float32Array)[0] = rate.learningRate;
-    (scalars.weightDecay.values as Float32Array)[0] = rate.weightDecay;
-    (scalars.clipNorm.values as Float32Array)[0] = rate.clipNorm;
+    (scalars.learningRate.values as Float32Array)[0] = rates.learningRate;
+    (scalars.weightDecay.values as Float32Array)[0] = rates.weightDecay;
+    (scalars.clipNorm.values as Float32Array)[0] = rates.clipNorm;
     (scalars.step.values as Float32Array)[0] = this.#step;
     const { trainable, firstMoment, secondMoment } = this.#next;
-    await this.#session.run(
-      { ...batch, ...this.#current, ...scalars },
+    await session.run(
+      { ...feeds, ...this.#current, ...scalars },
       {
+        ...fetches,
         trainableNext: trainable,
         firstMomentNext: firstMoment,
         secondMomentNext: secondMoment,
-        loss: this.#loss,
         gradientNorm: this.#gradientNorm,
-        logits: this.#logits,
       },
     );
     [this.#current, this.#next] = [this.#next, this.#current];
-    return {
-      loss: (this.#loss.values as Float32Array)[0],
-      gradientNorm: (this.#gradientNorm.values as Float32Array)[0],
-      logits: this.#logits.values as Float32Array,
-    };
+    return (this.#gradientNorm.values as Float32Array)[0];
+  }
+}
+
+/** Runs a traced training step over and over. */
+export class TrainingStepper {
+  readonly #session: Session;
+  readonly #state: OptimizerState;
+  readonly #loss = emptyTensor('float32', []);
+  readonly #logits: TensorData;
+
+  /** @param session of a graph made by traceTrainingStep; @param initial starting values, [P], copied */
+  constructor(session: Session, initial: Float32Array) {
+    this.#session = session;
+    this.#state = new OptimizerState(initial);
+    const logits = session.outputs.find(({ name }) => name === 'logits')!;
+    this.#logits = emptyTensor('float32', logits.shape as readonly number[]);
+  }
+
+  /** The trained vector; valid until the next step. */
+  get trainable(): Float32Array {
+    return this.#state.trainable;
+  }
+
+  get steps(): number {
+    return this.#state.steps;
+  }
+
+  save(): OptimizerSnapshot {
+    return this.#state.save();
+  }
+
+  restore(snapshot: OptimizerSnapshot): void {
+    this.#state.restore(snapshot);
+  }
+
+  async step(batch: Readonly<Record<string, TensorData>>, rates: StepRates): Promise<StepResult> {
+    const gradientNorm = await this.#state.advance(this.#session, batch, rates, { loss: this.#loss, logits: this.#logits });
+    return { loss: (this.#loss.values as Float32Array)[0], gradientNorm, logits: this.#logits.values as Float32Array };
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
+  }
+}
+
+/** Runs a traced update over and over, on gradients that were computed elsewhere. */
+export class UpdateStepper {
+  readonly #session: Session;
+  readonly #state: OptimizerState;
+  readonly #gradientScale = scalarTensor(1);
+
+  /** @param session of a graph made by traceUpdate; @param initial starting values, [P], copied */
+  constructor(session: Session, initial: Float32Array) {
+    this.#session = session;
+    this.#state = new OptimizerState(initial);
+  }
+
+  /** The trained vector; valid until the next step. */
+  get trainable(): Float32Array {
+    return this.#state.trainable;
+  }
+
+  get steps(): number {
+    return this.#state.steps;
+  }
+
+  save(): OptimizerSnapshot {
+    return this.#state.save();
+  }
+
+  restore(snapshot: OptimizerSnapshot): void {
+    this.#state.restore(snapshot);
+  }
+
+  /** @param gradient of the whole batch's mean loss, [P]; @returns its norm before clipping */
+  async step(gradient: TensorData, rates: StepRates): Promise<number> {
+    return this.#state.advance(this.#session, { gradient, gradientScale: this.#gradientScale }, rates);
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
   }
 }
 

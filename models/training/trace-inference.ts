@@ -5,6 +5,7 @@ import { flattenFeatures, frontEnd, standardize } from '../networks/front-end.ts
 import type { Network } from '../networks/network.ts';
 import type { Graph } from '../trace/graph.ts';
 import { type TraceInput, trace } from '../trace/trace.ts';
+import { type NoveltyDecision, type NoveltyReference, noveltyLogits, noveltyScore } from './novelty.ts';
 import { constantsOf, type NetworkWeights } from './trace-training.ts';
 
 export interface InferenceOptions {
@@ -16,6 +17,8 @@ export interface InferenceOptions {
   readonly reference: boolean;
   /** Divides the logits before the softmax (Guo et al. 2017). */
   readonly temperature: number;
+  /** With the output `novelty` [N]; with a decision, the logits are those of `normal` and `novel` by that score, and not the network's. */
+  readonly novelty?: { readonly reference: NoveltyReference; readonly decision?: NoveltyDecision };
 }
 
 /** Numbers a stream's commissioning reference has: the mean of its standardised features over healthy windows, frames averaged. */
@@ -36,7 +39,7 @@ function windowInputs(network: Network, type: 'int16' | 'float32'): TraceInput[]
  *
  * Inputs: `window` [N, window, C], `scale` [N, C] physical units a code, and those of {@link InferenceOptions}.
  * Outputs: `logits` [N, classes], `probabilities` [N, classes], `embedding` [N, E]; with `reference` also `features` [N, R], from whose
- * mean over healthy windows a stream's reference is made.
+ * mean over healthy windows a stream's reference is made; with `novelty` also `novelty` [N], the distance from what is known.
  */
 export function traceInference(network: Network, options: InferenceOptions, weights: NetworkWeights): Graph {
   const layout = options.adapter && adapterLayout(options.adapter, network);
@@ -74,16 +77,19 @@ export function traceInference(network: Network, options: InferenceOptions, weig
     }
     const adapter =
       layout && options.adapter && adapterView(options.adapter, gatherAdapters(layout, given.adapterBank, given.adapterIndex));
-    const { logits, embedding } = network.forward(features, {
+    const { logits: decided, embedding } = network.forward(features, {
       parameters,
       adapter,
     });
+    const novelty = options.novelty && noveltyScore(embedding, options.novelty.reference, constant);
+    const logits = novelty && options.novelty?.decision ? noveltyLogits(novelty, options.novelty.decision, constant) : decided;
     const probabilities = tf.softmax(tf.div(logits, temperature));
     return {
       logits,
       probabilities,
       embedding,
       ...(means && { features: means }),
+      ...(novelty && { novelty }),
     };
   });
 }

@@ -1,13 +1,14 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { adapterLayout, adapterView } from '../adapters/adapter.ts';
 import type { AdapterScheme } from '../adapters/scheme.ts';
-import { flattenFeatures, frontEnd, standardize, unflattenFeatures } from '../networks/front-end.ts';
+import { featureCount, flattenFeatures, frontEnd, standardize, unflattenFeatures } from '../networks/front-end.ts';
 import type { Network } from '../networks/network.ts';
 import { decayMask, splitParameters } from '../networks/parameter-tensors.ts';
 import type { ParameterLayout } from '../networks/parameters.ts';
 import type { Graph } from '../trace/graph.ts';
 import { type ConstantMaker, type TracedTensors, type TraceInput, trace } from '../trace/trace.ts';
 import { type AdamWOptions, adamW, DEFAULT_ADAMW } from './adamw.ts';
+import { expandGelu } from './expand-gelu.ts';
 import { classificationLoss } from './loss.ts';
 
 /** Flat vectors by the network's layouts. */
@@ -28,6 +29,8 @@ export interface TrainingOptions {
   readonly featureMask: boolean;
   /** With the inputs `teacherLogits`, `temperature`, `distillationWeight`. */
   readonly distillation: boolean;
+  /** Numbers of the teacher's embedding E', to match it too: with the inputs `teacherEmbedding` [B, E'], `embeddingWeight`. */
+  readonly teacherEmbedding?: number;
   readonly optimizer?: AdamWOptions;
 }
 
@@ -47,31 +50,77 @@ export function trainableLayout(network: Network, adapter: AdapterScheme | undef
   return adapter ? adapterLayout(adapter, network) : network.parameters;
 }
 
+const float = (name: string, shape: number[]): TraceInput => ({ name, type: 'float32', shape });
+
+function sampleInputs(
+  { frontEnd: { window, channels }, parts }: Network,
+  { batch, input }: Pick<TrainingOptions, 'batch' | 'input'>,
+): TraceInput[] {
+  if (input === 'features') return [float('features', [batch, featureCount(parts)])];
+  return [float('window', [batch, window, channels]), float('scale', [batch, channels])];
+}
+
+function maskInputs({ parts }: Network, { batch, featureMask }: Pick<TrainingOptions, 'batch' | 'featureMask'>): TraceInput[] {
+  return featureMask ? [float('featureMask', [batch, featureCount(parts)])] : [];
+}
+
 /** Graph inputs that carry a batch, in addition to `trainable` and the hyper-parameters. */
 function batchInputs(network: Network, options: TrainingOptions): TraceInput[] {
-  const { batch, input } = options;
-  const { window, channels } = network.frontEnd;
-  const features = network.parts.reduce((sum, part) => sum + part.tokens * part.width, 0);
+  const { batch } = options;
   const { sites, tokens, width } = network.dropout;
-  const float = (name: string, shape: number[]): TraceInput => ({
-    name,
-    type: 'float32',
-    shape,
-  });
   return [
-    ...(input === 'windows'
-      ? [float('window', [batch, window, channels]), float('scale', [batch, channels])]
-      : [float('features', [batch, features])]),
+    ...sampleInputs(network, options),
     float('target', [batch, network.classes]),
     float('sampleWeight', [batch]),
     float('classWeight', [network.classes]),
     scalar('labelSmoothing'),
-    ...(options.featureMask ? [float('featureMask', [batch, features])] : []),
+    ...maskInputs(network, options),
     ...(options.dropout ? [float('dropoutMask', [sites, batch * tokens, width])] : []),
     ...(options.distillation
       ? [float('teacherLogits', [batch, network.classes]), scalar('temperature'), scalar('distillationWeight')]
       : []),
+    ...(options.teacherEmbedding ? [float('teacherEmbedding', [batch, options.teacherEmbedding]), scalar('embeddingWeight')] : []),
   ];
+}
+
+/** Standardised features of a batch, masked where the options say so. */
+function inputFeatures(
+  network: Network,
+  options: Pick<TrainingOptions, 'input' | 'featureMask'>,
+  statistics: Record<string, tf.Tensor>,
+  inputs: TracedTensors,
+): tf.Tensor[] {
+  const features =
+    options.input === 'windows'
+      ? standardize(frontEnd(inputs.window, inputs.scale, network.frontEnd), network.parts, statistics)
+      : unflattenFeatures(inputs.features, network.parts);
+  if (!options.featureMask) return features;
+  return unflattenFeatures(tf.mul(flattenFeatures(features), inputs.featureMask), network.parts);
+}
+
+/**
+ * The network alone on a batch as training sees it: a teacher on the batch of its student (`parameters` baked in), or a validation while
+ * training goes on (without: the input `trainable` [P]).
+ *
+ * Inputs: `window` and `scale`, or `features`, and `featureMask` as the options say. Outputs: `logits` [B, K], `embedding` [B, E].
+ */
+export function traceForward(
+  network: Network,
+  options: Pick<TrainingOptions, 'batch' | 'input' | 'featureMask'>,
+  weights: Pick<NetworkWeights, 'statistics'> & Partial<NetworkWeights>,
+): Graph {
+  const { parameters } = weights;
+  const inputs = [
+    ...(parameters ? [] : [vector('trainable', network.parameters.size)]),
+    ...sampleInputs(network, options),
+    ...maskInputs(network, options),
+  ];
+  return trace(inputs, (given, constant) => {
+    const features = inputFeatures(network, options, constantsOf(network.statistics, weights.statistics, constant), given);
+    const own = parameters ? constantsOf(network.parameters, parameters, constant) : splitParameters(network.parameters, given.trainable);
+    const { logits, embedding } = network.forward(features, { parameters: own });
+    return { logits, embedding };
+  });
 }
 
 /** Loss of a batch as a function of the trainable vector, in plain tfjs ops: traced, and run eagerly as the oracle. */
@@ -84,20 +133,19 @@ export function batchLoss(
   },
   inputs: TracedTensors,
 ): (trainable: tf.Tensor) => { loss: tf.Tensor; logits: tf.Tensor } {
-  let features =
-    options.input === 'windows'
-      ? standardize(frontEnd(inputs.window, inputs.scale, network.frontEnd), network.parts, weights.statistics)
-      : unflattenFeatures(inputs.features, network.parts);
-  if (options.featureMask) features = unflattenFeatures(tf.mul(flattenFeatures(features), inputs.featureMask), network.parts);
+  const features = inputFeatures(network, options, weights.statistics, inputs);
   return (trainable) => {
     const trained = splitParameters(trainableLayout(network, options.adapter), trainable);
-    const { logits } = network.forward(features, {
+    const { logits, embedding } = network.forward(features, {
       parameters: options.adapter ? weights.parameters! : trained,
       adapter: options.adapter && adapterView(options.adapter, trained),
       dropout: inputs.dropoutMask,
     });
     const { target, sampleWeight, classWeight, labelSmoothing, teacherLogits, temperature, distillationWeight } = inputs;
-    const distillation = options.distillation ? { teacherLogits, temperature, distillationWeight } : undefined;
+    const embeddings = options.teacherEmbedding
+      ? { student: embedding, teacher: inputs.teacherEmbedding, weight: inputs.embeddingWeight }
+      : undefined;
+    const distillation = options.distillation ? { teacherLogits, temperature, distillationWeight, embeddings } : undefined;
     return {
       loss: classificationLoss({ logits, target, sampleWeight, classWeight, labelSmoothing }, distillation),
       logits,
@@ -164,7 +212,7 @@ function updateOutputs(layout: ParameterLayout, inputs: TracedTensors, gradient:
  */
 export function traceTrainingStep(network: Network, options: TrainingOptions, weights: NetworkWeights): Graph {
   const layout = trainableLayout(network, options.adapter);
-  return trace([...optimizerInputs(layout.size), ...batchInputs(network, options)], (inputs, constant) => {
+  const traced = trace([...optimizerInputs(layout.size), ...batchInputs(network, options)], (inputs, constant) => {
     const { loss, gradient, logits } = gradients(network, options, weights, inputs, constant);
     return {
       ...updateOutputs(layout, inputs, gradient, options.optimizer ?? DEFAULT_ADAMW),
@@ -172,6 +220,7 @@ export function traceTrainingStep(network: Network, options: TrainingOptions, we
       logits,
     };
   });
+  return expandGelu(traced);
 }
 
 /**
@@ -182,10 +231,11 @@ export function traceTrainingStep(network: Network, options: TrainingOptions, we
 export function traceGradient(network: Network, options: TrainingOptions, weights: NetworkWeights): Graph {
   const { size } = trainableLayout(network, options.adapter);
   const inputs = [vector('trainable', size), vector('accumulated', size), ...batchInputs(network, options)];
-  return trace(inputs, (given, constant) => {
+  const traced = trace(inputs, (given, constant) => {
     const { loss, gradient, logits } = gradients(network, options, weights, given, constant);
     return { gradient: tf.add(gradient, given.accumulated), loss, logits };
   });
+  return expandGelu(traced);
 }
 
 /** AdamW alone, on `gradient` [P] times `gradientScale` (1 / batches accumulated). Outputs as {@link traceTrainingStep}, less loss and logits. */

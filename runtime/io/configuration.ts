@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { isTopicName } from '../contracts/topics.ts';
+import { readYaml, YamlMistakes } from './yaml-file.ts';
 
 const topicName = z.string().refine(isTopicName, 'must be letters, digits, ".", "_" or "-", at most 64');
 
@@ -30,21 +29,9 @@ export class ConfigurationRefusal extends Error {
 
 /** Reads gateway.yaml. @throws ConfigurationRefusal with all mistakes in one line */
 export async function readConfiguration(path: string): Promise<GatewayConfiguration> {
-  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new ConfigurationRefusal(`${path} cannot be read (${cause.code}); name a gateway.yaml`, { cause });
+  const parsed = await readYaml(path, schema).catch((cause: Error) => {
+    if (!(cause instanceof YamlMistakes)) throw cause;
+    throw new ConfigurationRefusal(cause.message, { cause });
   });
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  if (document.errors.length > 0)
-    throw new ConfigurationRefusal(`${path}: ${document.errors.map(({ message }) => message.split('\n')[0]).join('; ')}`);
-  const parsed = schema.safeParse(document.toJS() ?? {});
-  if (!parsed.success) {
-    const mistakes = parsed.error.issues.map(({ path: at, message }) => {
-      const node = document.getIn(at as string[], true) as { range?: [number] } | undefined;
-      const line = node?.range ? `line ${lines.linePos(node.range[0]).line}, ` : '';
-      return `${line}${at.join('.') || 'top level'}: ${message}`;
-    });
-    throw new ConfigurationRefusal(`${path}: ${mistakes.join('; ')}`);
-  }
-  return { ...parsed.data, bundle: resolve(dirname(path), parsed.data.bundle) };
+  return { ...parsed, bundle: resolve(dirname(path), parsed.bundle) };
 }

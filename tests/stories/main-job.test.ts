@@ -67,7 +67,7 @@ describe('the main job, over a broker, a pty and a gateway process', () => {
     'learns nine blocks of real motors, decides the tenth live, and beats ridge on the log spectrum (needs TREMOLO_DATA)',
     async () => {
       // A shared machine may stall for a tenth of a second; at five times real time a ring holds four tenths.
-      const args = ['demo', '--data', MOTORS!, '--speed', '5', '--json'];
+      const args = ['demo', '--data', MOTORS!, '--block', '10', '--speed', '5', '--json'];
       const { code, report, stderr } = await tremolo(...args);
       expect(code, stderr).toBe(0);
       const { windows, accuracy, ledger, training } = report as unknown as DemoReport;

@@ -56,7 +56,6 @@ export async function makeTinyBundle(): Promise<{ folder: string; bundle: Bundle
       primary: await untrained({ ...STUDENT, ...shape, width: 16, feedForward: 32, layers: 1 }),
       backup: await untrained({ ...BACKUP, ...shape, width: 8, layers: 1 }),
       adapter: DEFAULT_SCHEME,
-      temperature: 1,
       lineage: { set: 'tiny', split: 'none', seed: 2 },
       version: '0.0.0',
     },

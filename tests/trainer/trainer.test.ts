@@ -1,51 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { RecordingEntry } from '../../trainer/data/recording-set.ts';
-import { parseCondition } from '../../trainer/data/recording-set.ts';
-import { splitRecordings } from '../../trainer/data/split.ts';
 import { cutWindows, windowStarts } from '../../trainer/data/windows.ts';
 import { sparkline } from '../../trainer/demo/view.ts';
 import { argmaxRows, metricsOf, recordingMetrics } from '../../trainer/evaluate/metrics.ts';
 import { RidgeClassifier } from '../../trainer/evaluate/ridge.ts';
-import { Refusal } from '../../trainer/refusal.ts';
 import { numbers } from '../support/numbers.ts';
 import { TINY_CLASSES, tinyRecordings } from '../support/tiny-bundle.ts';
-
-const entry = (label: string, index: number, more = {}): RecordingEntry => ({
-  file: `${label}${index}`,
-  label,
-  n_samples: 10,
-  n_channels: 1,
-  dtype: 'int16',
-  sample_rate_hz: 1000,
-  ...more,
-});
-const entries = ['a', 'b'].flatMap((label) => Array.from({ length: 20 }, (_, index) => entry(label, index, { load: index % 4 })));
-
-describe('a split', () => {
-  it('by block takes neighbouring recordings of every class', () => {
-    const { train, test } = splitRecordings(entries, { kind: 'block', block: 10, of: 10 });
-    expect(test.map(({ file }) => file)).toEqual(['a18', 'a19', 'b18', 'b19']);
-    expect(train).toHaveLength(36);
-  });
-
-  it('by condition and by group never puts one value on both sides', () => {
-    for (const rule of [
-      { kind: 'condition', condition: parseCondition('load=2,3') } as const,
-      { kind: 'group', key: 'load', share: 0.3 } as const,
-    ]) {
-      const { train, test } = splitRecordings(entries, rule);
-      const loads = new Set(test.map(({ load }) => load));
-      expect(train.some(({ load }) => loads.has(load))).toBe(false);
-    }
-  });
-
-  it('refuses a test class that training never saw, an empty side and an unknown field', () => {
-    const odd = [...entries, entry('c', 0, { load: 9 })];
-    expect(() => splitRecordings(odd, { kind: 'condition', condition: parseCondition('load=9') })).toThrow(/class c/);
-    expect(() => splitRecordings(entries, { kind: 'condition', condition: parseCondition('load=7') })).toThrow(Refusal);
-    expect(() => splitRecordings(entries, { kind: 'group', key: 'machine', share: 0.1 })).toThrow(/machine/);
-  });
-});
 
 describe('windows', () => {
   it('start every stride and never run over the end', () => {

@@ -1,3 +1,6 @@
+import { applyCleaning, refuseTarget } from '../data/clean/apply.ts';
+import { renderCleaning } from '../data/clean/render.ts';
+import { surveySet } from '../data/clean/survey.ts';
 import { eraseRecordings, planErasure } from '../data/import/erase.ts';
 import { type ImportedSet, importRecordings } from '../data/import/import-set.ts';
 import { checkMapping, type Mapping, readMapping } from '../data/import/mapping.ts';
@@ -165,7 +168,45 @@ const erase: Action = {
   },
 };
 
-const ACTIONS: Readonly<Record<string, Action>> = { info, import: importAction, erase };
+const clean: Action = {
+  summary: 'find invalid, ambiguous and duplicated windows; without --apply it only says which',
+  help: `  tremolo data clean SET [--where KEY=VALUE[,VALUE]] [--channels A,B] [--rate HZ] [--window N] [--apply --out SET2]
+    --where KEY=VALUE[,VALUE]  only look at recordings with that condition (repeatable); the others stay as they are
+    --channels A,B             only look at these channels (default: all)
+    --rate HZ                  the rate that recordings should have (default: the commonest)
+    --window N                 samples a window (default 512)
+    --apply --out SET2         write a new set without what was found; what was left out stands in its dataset.json, with the reason`,
+  options: { ...WHERE, channels: TEXT, rate: TEXT, window: TEXT, apply: SWITCH, out: TEXT },
+  async run(folder, args, signal) {
+    const [isMeant, out] = [args.values.apply === true, textOption(args, 'out')];
+    if (isMeant !== (out !== undefined)) {
+      throw new Refusal('usage/arguments', '--apply and --out SET2 belong together: the cleaned set is a new one; see tremolo data --help');
+    }
+    const window = numberOption(args, 'window', 512, { min: 64, max: 65_536, whole: true });
+    const rateHz = args.values.rate === undefined ? undefined : numberOption(args, 'rate', 0, { min: 1e-3 });
+    const set = await openRecordingSet(folder);
+    if (out !== undefined) await refuseTarget(set, out);
+    const bar = new ProgressBar('clean');
+    const onProgress = (share: number, note: string) => bar.update(share, note);
+    const chosen = select(set, listOption(args, 'where').map(parseCondition));
+    const report = await surveySet(chosen, { window, channels: textOption(args, 'channels')?.split(','), rateHz, signal, onProgress });
+    bar.done(`${counted(report.findings.length, 'finding')} in ${counted(report.recordings, 'recording')}`);
+    const lines = renderCleaning(report);
+    if (out === undefined) {
+      process.stdout.write(`${[...lines, 'nothing was touched; --apply --out SET2 writes a set without them'].join('\n')}\n`);
+      return { ...report, applied: false };
+    }
+    const { recordings, removed, leftOut, cut, lostClasses } = await applyCleaning(set, report, out, { signal, onProgress });
+    const lost = lostClasses.length > 0 ? `; nothing remains of class ${lostClasses.join(', ')}` : '';
+    lines.push(
+      `${counted(recordings, 'recording')} written to ${out}: ${leftOut} left out, ${cut} cut, ${counted(removed.length, 'row')} under "removed" in its dataset.json${lost}`,
+    );
+    process.stdout.write(`${lines.join('\n')}\n`);
+    return { ...report, applied: true, written: { out, recordings, removed: removed.length, leftOut, cut, lostClasses } };
+  },
+};
+
+const ACTIONS: Readonly<Record<string, Action>> = { info, import: importAction, clean, erase };
 
 const EXAMPLE = `example: recordings/normal/*.csv and recordings/worn/*.csv, 1000 samples a second:
          tremolo data import recordings --rate 1000 --out plant

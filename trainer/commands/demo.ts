@@ -1,24 +1,37 @@
 import { createHash } from 'node:crypto';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readBundle } from '../../models/bundle/bundle.ts';
 import { VERSION } from '../../runtime/version.ts';
+import { readPieces } from '../data/pieces.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { LiveBlock, renderMachines } from '../demo/view.ts';
-import { type PipelineSettings, readAll, trainBundle } from '../train/pipeline.ts';
+import { type PipelineRequest, trainBundle } from '../train/pipeline.ts';
+import { DEFAULT_CHOICES, type PipelineChoices } from '../train/settings.ts';
+import { cacheFolder } from '../train/stages.ts';
+import { DEFAULT_SETTINGS } from '../train/train-network.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
-import { chosenSet, pipelineSettings, SELECTION_HELP, SELECTION_OPTIONS, trainReport } from './train.ts';
+import { chosenSet, SELECTION_HELP, SELECTION_OPTIONS } from './selection.ts';
+import { pipelineRequest, TRAINING_OPTIONS, trainReport } from './train.ts';
 
 /** The bundle that the package ships for the simulated plant. */
 const SHIPPED = fileURLToPath(new URL('../models/shipped/plant', import.meta.url));
 const PROGRAMS = new URL('./', import.meta.url);
-/** Recordings of a few seconds each, as they are demonstrated with, want more steps and larger ones than the recipe (uet_motor1k: 3 points). */
-const SHORT_RECORDINGS = { steps: 800, learningRate: 2e-3 };
+/**
+ * A demonstration wants a bundle within half a minute: the student alone.
+ */
+const QUICK: PipelineChoices = {
+  ...DEFAULT_CHOICES,
+  choose: false,
+  teacher: false,
+  prune: false,
+  robustness: false,
+  baselines: ['ridge'],
+};
 
 interface Prepared {
   readonly bundleFolder: string;
@@ -27,14 +40,10 @@ interface Prepared {
   readonly training?: Record<string, unknown>;
 }
 
-function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'tremolo');
-}
-
 /** Trains on all but the test part, or takes the bundle that the same data and settings gave before. */
 async function prepareRecordings(folder: string, args: ParsedArguments, machines: number, signal: AbortSignal): Promise<Prepared> {
   const set = await chosenSet(folder, args);
-  const settings = pipelineSettings(args, set.name, SHORT_RECORDINGS);
+  const settings = pipelineRequest(args, set.name, QUICK);
   const key = createHash('sha256')
     .update(JSON.stringify([VERSION, set.recordings, settings, await fileStamps(set)]))
     .digest('hex')
@@ -77,9 +86,9 @@ async function writeReport(path: string, report: Record<string, unknown>): Promi
 }
 
 /** The test recordings, dealt out to so many sensors. */
-async function recordedSensors(set: RecordingSet, settings: PipelineSettings, machines: number): Promise<DemoSensor[]> {
+async function recordedSensors(set: RecordingSet, settings: PipelineRequest, machines: number): Promise<DemoSensor[]> {
   const { test } = splitRecordings(set.recordings, settings.split);
-  const recordings = await readAll(set, test, settings.channels, settings.rateHz);
+  const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
   // One range for all, as one make of sensor has.
   let largest = 1e-9;
   for (const { samples } of recordings) for (const value of samples) largest = Math.max(largest, Math.abs(value));
@@ -129,20 +138,19 @@ ${SELECTION_HELP}
   --machines N                sensors (default 4)
   --seconds S                 length of the simulation (default 24)
   --speed X                   send X times faster than real time (default 1)
-  --steps N                   training steps (default ${SHORT_RECORDINGS.steps})
+  --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
   --seed N                    (default 1)
 
 example: tremolo demo --data recordings --speed 10`,
   options: {
     ...SELECTION_OPTIONS,
+    ...TRAINING_OPTIONS,
     data: { type: 'string' },
     machines: { type: 'string' },
     seconds: { type: 'string' },
     speed: { type: 'string' },
-    steps: { type: 'string' },
     engine: { type: 'string' },
-    seed: { type: 'string' },
   },
   positionals: 0,
   async run(args, signal) {

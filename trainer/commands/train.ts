@@ -1,69 +1,117 @@
-import { basename, resolve } from 'node:path';
-import { openRecordingSet, parseCondition, type RecordingSet, select } from '../data/recording-set.ts';
-import { parseRelabel, relabelSet } from '../data/relabel.ts';
-import type { SplitRule } from '../data/split.ts';
+import { writeFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { FILES } from '../../models/bundle/bundle.ts';
 import { Refusal } from '../refusal.ts';
-import { type PipelineResult, type PipelineSettings, trainBundle } from '../train/pipeline.ts';
+import { renderReport } from '../report/report.ts';
+import { trainingReport } from '../report/training-report.ts';
+import { ENGINE_NAMES, PRECISIONS } from '../train/engines.ts';
+import { type PipelineRequest, type PipelineResult, trainBundle } from '../train/pipeline.ts';
+import { DEFAULT_CHOICES, type PipelineChoices, parseBytes, parseDuration, readSettings } from '../train/settings.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
-import { type Command, listOption, numberOption, type ParsedArguments, textOption } from './command.ts';
+import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
+import { channelsOption, chosenSet, rateOption, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf, withFileSelection } from './selection.ts';
 
-export const SELECTION_OPTIONS = {
-  where: { type: 'string', multiple: true },
-  test: { type: 'string' },
-  group: { type: 'string' },
-  block: { type: 'string' },
-  channels: { type: 'string' },
-  rate: { type: 'string' },
-  relabel: { type: 'string', multiple: true },
-  'learning-rate': { type: 'string' },
-} as const;
+export { chosenSet, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './selection.ts';
 
-export const SELECTION_HELP = `  --where KEY=VALUE[,VALUE]   only recordings with that condition (repeatable)
-  --channels A,B              only these channels
-  --rate HZ                   resample every recording, band-limited
-  --relabel PATTERN=CLASS     coarser classes, as in --relabel 'IR*=inner' (repeatable)
-  --test KEY=VALUE[,VALUE]    test on recordings with that condition
-  --group KEY                 test on the last tenth of the values of a field
-  --block N                   test on block N of 10 neighbouring recordings of each class (default 10)`;
-
-/** The rule that the options ask for. @throws Refusal usage/split where they ask for two */
-export function splitRuleOf(args: ParsedArguments): SplitRule {
-  const [test, group, block] = ['test', 'group', 'block'].map((name) => textOption(args, name));
-  if ([test, group, block].filter(Boolean).length > 1) throw new Refusal('usage/split', '--test, --group and --block exclude each other');
-  if (test) return { kind: 'condition', condition: parseCondition(test) };
-  if (group) return { kind: 'group', key: group, share: 0.1 };
-  return { kind: 'block', block: numberOption(args, 'block', 10, { min: 1, max: 10, whole: true }), of: 10 };
-}
-
-/** The recordings that the options choose, relabelled. */
-export async function chosenSet(folder: string, args: ParsedArguments): Promise<RecordingSet> {
-  const set = select(await openRecordingSet(folder), listOption(args, 'where').map(parseCondition));
-  return relabelSet(set, listOption(args, 'relabel').map(parseRelabel));
-}
-
-/** Settings of the pipeline that the options ask for. */
-export function pipelineSettings(args: ParsedArguments, name: string, defaults: { steps: number; learningRate: number }): PipelineSettings {
+/** What the options ask for, over what the settings file says. */
+export function pipelineRequest(args: ParsedArguments, name: string, choices: PipelineChoices): PipelineRequest {
+  const given = (option: string) => textOption(args, option) !== undefined;
+  const training = {
+    ...(given('steps') && { steps: numberOption(args, 'steps', 0, { min: 1, max: 1e6, whole: true }) }),
+    ...(given('learning-rate') && { learningRate: numberOption(args, 'learning-rate', 0, { min: 1e-8, max: 1 }) }),
+  };
+  const off = (option: string) => args.values[option] === true;
   return {
     name,
     split: splitRuleOf(args),
-    channels: textOption(args, 'channels')?.split(','),
-    rateHz: textOption(args, 'rate') === undefined ? undefined : numberOption(args, 'rate', 0, { min: 1e-3, max: 1e9 }),
-    train: {
-      ...DEFAULT_SETTINGS,
-      steps: numberOption(args, 'steps', defaults.steps, { min: 1, max: 1e6, whole: true }),
-      learningRate: numberOption(args, 'learning-rate', defaults.learningRate, { min: 1e-8, max: 1 }),
-      seed: numberOption(args, 'seed', DEFAULT_SETTINGS.seed, { max: 2 ** 32 - 1, whole: true }),
+    channels: channelsOption(args),
+    rateHz: rateOption(args),
+    choices: {
+      ...choices,
+      student: { ...choices.student, ...training },
+      teacher: off('no-teacher') || choices.teacher === false ? false : { ...choices.teacher, ...training },
+      prune: off('no-prune') ? false : choices.prune,
+      baselines: off('no-baselines') ? [] : choices.baselines,
+      seed: numberOption(args, 'seed', choices.seed, { max: 2 ** 32 - 1, whole: true }),
+      budget: durationOption(args, 'budget') ?? choices.budget,
+      engine: given('engine') ? choiceOption(args, 'engine', ENGINE_NAMES) : choices.engine,
+      precision: given('precision') ? choiceOption(args, 'precision', PRECISIONS) : choices.precision,
+      workers: numberOption(args, 'workers', choices.workers, { min: 1, max: 64, whole: true }),
+      memory: memoryOption(args) ?? choices.memory,
+      search: numberOption(args, 'search', choices.search, { max: 10_000, whole: true }),
     },
   };
 }
 
+/** Seconds. @throws Refusal usage/duration */
+function durationOption(args: ParsedArguments, name: string): number | undefined {
+  const text = textOption(args, name);
+  if (text === undefined) return undefined;
+  const seconds = parseDuration(text);
+  if (!seconds) throw new Refusal('usage/duration', `--${name} is "${text}"; write 90s, 8m or 1h`);
+  return seconds;
+}
+
+/** Bytes. @throws Refusal usage/size */
+function memoryOption(args: ParsedArguments): number | undefined {
+  const text = textOption(args, 'memory');
+  if (text === undefined) return undefined;
+  const bytes = parseBytes(text);
+  if (!bytes) throw new Refusal('usage/size', `--memory is "${text}"; write 600M or 2G`);
+  return bytes;
+}
+
+type Row = PipelineResult['stages'][number];
+
+const percent = (value: number | undefined) => (value === undefined ? '' : `${(100 * value).toFixed(2)} %`);
+const kilobytes = (value: number | undefined) => (value === undefined ? '' : `${(value / 1000).toFixed(1)} kB`);
+
+/** What a training reached, for people. */
+export function trainLines(result: PipelineResult, out: string): string[] {
+  const { stages, evaluation, baselines, gate, split, validation, bundle, params, bytes } = result;
+  const { test } = evaluation;
+  const cells = ({ name, seconds, accuracy, balancedAccuracy, params: count, bytes: size, latencyMs, status, note }: Row) => [
+    name,
+    `${seconds.toFixed(1)} s`,
+    percent(accuracy),
+    percent(balancedAccuracy),
+    count?.toLocaleString('en-US') ?? '',
+    kilobytes(size),
+    latencyMs === undefined ? '' : `${latencyMs.toFixed(2)} ms`,
+    [status === 'done' ? '' : status, note ?? ''].filter(Boolean).join(', '),
+  ];
+  const header = ['stage', 'time', 'accuracy', 'balanced', 'parameters', 'bytes', 'a window', ''];
+  const table = [header, ...stages.map(cells)];
+  const widths = header.map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  const lines = table.map((row) =>
+    `  ${row.map((cell, column) => (column === 0 || column === row.length - 1 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ')}`.trimEnd(),
+  );
+  const scores = ([name, one]: [string, { accuracy: number; balancedAccuracy: number; macroF1: number }]) =>
+    `  ${name.padEnd(14)}${percent(one.accuracy).padStart(11)}${percent(one.balancedAccuracy).padStart(11)}${one.macroF1.toFixed(4).padStart(10)}`;
+  const { teacherFp32, int8 } = bytes;
+  return [
+    `${split} (${validation}): ${test.windows} test windows`,
+    ...lines,
+    '',
+    `  ${''.padEnd(14)}   accuracy   balanced  macro-F1`,
+    scores(['int8', test]),
+    ...Object.entries(baselines).map(scores),
+    `votes of 8: ${percent(test.vote8)}; recordings: ${percent(test.recordingAccuracy)}; calibration error ${test.ece.toFixed(4)}${test.falseAlarmRate === null ? '' : `; false alarms ${percent(test.falseAlarmRate)} at 99 % of the faults`}`,
+    ...(teacherFp32 && params.teacher
+      ? [
+          `int8 against the teacher: ${(100 * (1 - (params.pruned ?? params.student) / params.teacher)).toFixed(1)} % fewer parameters, ${(100 * (1 - int8 / teacherFp32)).toFixed(1)} % fewer bytes`,
+        ]
+      : []),
+    gate.passed ? 'gate: passed' : `gate: NOT passed: ${gate.reasons.join('; ')}`,
+    `bundle ${bundle.digest.slice(0, 12)} written to ${out}; the report is ${out}/report.html`,
+  ];
+}
+
 /** What `--json` prints of a training. */
-export function trainReport({ bundle, split, classes, params, seconds, test, baselines }: PipelineResult): Record<string, unknown> {
-  const { core, adapt } = bundle.manifest.parts;
-  const bytes = (files: Record<string, { bytes: number }> | undefined) =>
-    Object.values(files ?? {}).reduce((sum, file) => sum + file.bytes, 0);
-  const brief = ({ accuracy, balancedAccuracy, macroF1, windows }: PipelineResult['test'] | PipelineResult['baselines']['ridge']) => ({
-    windows,
+export function trainReport(result: PipelineResult): Record<string, unknown> {
+  const { bundle, classes, split, validation, recipe, recipes, params, bytes, stages, seconds, evaluation, calibration, baselines, gate } =
+    result;
+  const brief = ({ accuracy, balancedAccuracy, macroF1 }: NonNullable<PipelineResult['baselines']['ridge']>) => ({
     accuracy,
     balancedAccuracy,
     macroF1,
@@ -71,54 +119,92 @@ export function trainReport({ bundle, split, classes, params, seconds, test, bas
   return {
     classes,
     split,
+    validation,
+    recipe,
+    recipes,
     params,
-    bytes: { core: bytes(core), adapt: bytes(adapt) },
+    bytes,
+    stages,
     seconds,
-    test: { ...brief(test), recordingAccuracy: test.recordingAccuracy },
-    baselines: { ridge: brief(baselines.ridge) },
+    test: evaluation.test,
+    temperature: calibration.temperature,
+    baselines: Object.fromEntries(Object.entries(baselines).map(([name, metrics]) => [name, brief(metrics)])),
+    gate,
     digest: bundle.digest,
   };
 }
+
+export const TRAINING_OPTIONS = {
+  steps: { type: 'string' },
+  'learning-rate': { type: 'string' },
+  seed: { type: 'string' },
+} as const;
 
 export const train: Command = {
   verb: 'train',
   summary: 'train a bundle from a recording set',
   help: `usage: tremolo train SET --out BUNDLE [options]
 
-Trains student and back-up, turns them into int8, and writes a bundle measured on recordings that training never saw.
+Chooses a recipe on the training part, trains a wide teacher, distils it into a small student, prunes the student, turns it into int8, and writes a
+bundle measured on recordings that training never saw, beside ridge, random forest and MiniRocket on the same split. Every stage is kept: the same
+command goes on where it was interrupted.
 
-  --out FOLDER                the bundle to write
+  --out FOLDER                the bundle to write, with report.html
+  --config FILE               a train.yaml: all of the following and more (example below); options win over it
 ${SELECTION_HELP}
-  --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
-  --learning-rate X           (default ${DEFAULT_SETTINGS.learningRate})
+  --budget 8m                 fit all training steps into so much time (90s, 8m, 1h)
+  --steps N                   training steps (default: the recipe's, ${DEFAULT_SETTINGS.steps} or 800)
+  --learning-rate X           (default: the recipe's)
+  --search N                  search settings of the student by N trials on the training part
+  --no-teacher                train the student on labels alone
+  --no-prune                  deploy the whole student
+  --no-baselines              do not train ridge, forest and MiniRocket
+  --workers N                 threads that share a step (default 1)
+  --memory 600M               what the process may take: batches are cut until they fit (gradient accumulation)
+  --engine NAME               onnx (default), wasm, cpu or tfjs-node
+  --precision NAME            fp32 (default) or fp16, where the engine has it
+  --require-gate              exit 1 where the bundle is no better than the best baseline, or lost too much by shrinking
   --seed N                    (default 1)
 
+train.yaml: data: { where: [role=main], channels: [DE], test: load_hp=3 }
+            budget: 8m
+            teacher: { steps: 350, learningRate: 5e-4 }        # or: false
+            student: { steps: 350, augmentation: { mask: 0.4, mixup: 0, dropout: 0.1 } }
+            prune: { plans: [{ heads: 4, feedForward: 48, hop: 64 }], allowed: 0.003 }   # or: false
+            int8: { weightBits: 7, method: entropy }
+
 example: tremolo simulate --out plant --machines 20 --seconds 10
-         tremolo train plant --out bundle --group machine`,
-  options: { ...SELECTION_OPTIONS, out: { type: 'string' }, steps: { type: 'string' }, seed: { type: 'string' } },
+         tremolo train plant --out bundle --group machine --budget 4m`,
+  options: {
+    ...SELECTION_OPTIONS,
+    ...TRAINING_OPTIONS,
+    out: { type: 'string' },
+    config: { type: 'string' },
+    budget: { type: 'string' },
+    search: { type: 'string' },
+    workers: { type: 'string' },
+    memory: { type: 'string' },
+    engine: { type: 'string' },
+    precision: { type: 'string' },
+    'no-teacher': { type: 'boolean' },
+    'no-prune': { type: 'boolean' },
+    'no-baselines': { type: 'boolean' },
+    'require-gate': { type: 'boolean' },
+  },
   positionals: 1,
-  async run(args, signal) {
-    const [folder] = args.positionals;
-    const out = textOption(args, 'out');
+  async run(given, signal) {
+    const [folder] = given.positionals;
+    const out = textOption(given, 'out');
     if (!folder || !out) throw new Refusal('usage/arguments', 'name a recording set and --out; see tremolo train --help');
+    const config = textOption(given, 'config');
+    const choices = config === undefined ? DEFAULT_CHOICES : await readSettings(config);
+    const args = withFileSelection(given, choices.data);
     const set = await chosenSet(folder, args);
-    const result = await trainBundle(set, resolve(out), pipelineSettings(args, basename(resolve(out)), DEFAULT_SETTINGS), signal);
-    const { test, baselines, split } = result;
-    const row = (name: string, { accuracy, balancedAccuracy, macroF1 }: typeof baselines.ridge) =>
-      `  ${name.padEnd(24)}${accuracy.toFixed(3).padStart(9)}${balancedAccuracy.toFixed(3).padStart(10)}${macroF1.toFixed(3).padStart(10)}`;
-    process.stdout.write(
-      [
-        `${split}: ${test.windows} windows`,
-        `  ${''.padEnd(24)} accuracy  balanced  macro-F1`,
-        row('int8 student', test),
-        row('ridge on log spectrum', baselines.ridge),
-        `bundle ${result.bundle.digest.slice(0, 12)} written to ${out}`,
-        '',
-      ].join('\n'),
-    );
-    if (test.balancedAccuracy < baselines.ridge.balancedAccuracy) {
-      process.stderr.write('warning: the baseline is better than the bundle on this split; try more --steps or another --learning-rate\n');
-    }
+    const request = pipelineRequest(args, basename(resolve(out)), choices);
+    const result = await trainBundle(set, resolve(out), request, signal);
+    await writeFile(join(out, FILES.report), renderReport(trainingReport(result, set.name, request, new Date().toISOString())));
+    process.stdout.write(`${trainLines(result, out).join('\n')}\n`);
+    if (args.values['require-gate'] && !result.gate.passed) process.exitCode = 1;
     return trainReport(result);
   },
 };

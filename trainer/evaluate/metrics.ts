@@ -1,10 +1,13 @@
-export interface Metrics {
-  readonly windows: number;
+export interface Scores {
   readonly accuracy: number;
   /** Mean recall over the classes that occur. */
   readonly balancedAccuracy: number;
   /** Mean F1 over the classes that occur or are decided. */
   readonly macroF1: number;
+}
+
+export interface Metrics extends Scores {
+  readonly windows: number;
   /** [true class][decided class] counts. */
   readonly confusion: readonly (readonly number[])[];
 }

@@ -75,7 +75,7 @@ export class MiniRocket {
     const widest = Math.max(...subsets.map(({ length }) => length));
     // Responses stay within 32 bits, and biases too.
     const bound = 2 ** 30;
-    this.#scale = 2 ** Math.floor(Math.log2((bound - 1) / (GAIN * widest * Math.max(limit, Number.MIN_VALUE))));
+    this.#scale = 2 ** Math.floor(Math.log2((bound - 1) / (GAIN * widest * (limit || 1))));
     // A whole number is above a bias exactly where it is above the bias's floor.
     this.#biases = Int32Array.from(biases, (bias) => Math.max(-bound, Math.min(bound - 1, Math.floor(bias * this.#scale))));
     this.#groups = dilations.map((_, place) => groupKernels(subsets.slice(place * KERNELS.length, (place + 1) * KERNELS.length)));

@@ -4,20 +4,30 @@ import { answerBank, type Bundle, type BundleDescription, baseDigest, FILES, wri
 import { FORMAT_VERSION, type Manifest } from '../../models/bundle/schema/manifest.ts';
 import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { WeightFile } from '../../models/bundle/schema/weight-file.ts';
-import { type Engine, emptyTensor, floatTensor, type TensorData } from '../../models/engine/engine.ts';
-import type { NetworkOptions } from '../../models/networks/index.ts';
+import { type Engine, emptyTensor, floatTensor, type Model, type Session, type TensorData } from '../../models/engine/engine.ts';
 import { createNetwork } from '../../models/networks/index.ts';
 import type { Network } from '../../models/networks/network.ts';
 import { Random } from '../../models/networks/random.ts';
-import { calibrationGraph, mergeRange, quantizableWeights, quantize, quantizeWeights, type Range } from '../../models/quantize/int8.ts';
+import { quantizableWeights, quantizeWeights } from '../../models/quantize/int8.ts';
 import type { Graph } from '../../models/trace/graph.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd, traceInference } from '../../models/training/trace-inference.ts';
 import { type NetworkWeights, type TrainingOptions, traceTrainingStep } from '../../models/training/trace-training.ts';
 import type { Recording } from '../data/recording-set.ts';
 import { cutWindows, type Windows } from '../data/windows.ts';
+import { fitTemperature } from '../evaluate/calibration.ts';
 import type { Metrics } from '../evaluate/metrics.ts';
+import {
+  feedBatches,
+  type MeasuredQuantization,
+  type MeasuredQuantizationOptions,
+  quantizeCalibrated,
+  quantizeMeasured,
+} from '../shrink/quantize.ts';
 import { runWindows } from '../train/train-network.ts';
+import { encodeBase, type TrainedNetwork } from './base.ts';
+
+export { quantizeCalibrated };
 
 /** Windows of one step of the adaptation graph: 48 of the machine, 24 for replay. */
 export const ADAPT_BATCH = 72;
@@ -28,11 +38,6 @@ const REPLAY_WINDOWS = 6;
 /** Largest difference of a logit between engines: they add floats in other orders, and now and then an activation rounds the other way. */
 const ANSWER_TOLERANCE = 0.05;
 
-export interface TrainedNetwork {
-  readonly options: NetworkOptions;
-  readonly weights: NetworkWeights;
-}
-
 export interface BundleRequest {
   readonly name: string;
   readonly classes: readonly string[];
@@ -40,9 +45,10 @@ export interface BundleRequest {
   readonly primary: TrainedNetwork;
   readonly backup?: TrainedNetwork;
   readonly adapter: AdapterScheme;
-  readonly temperature: number;
   readonly lineage: Manifest['lineage'];
   readonly version: string;
+  /** How int8 is made where there are validation windows to hold it against float. */
+  readonly int8?: Partial<MeasuredQuantizationOptions>;
 }
 
 /** int16 codes with one scale a window and channel, as a device sends them: [count, window, channels] and [count, channels]. */
@@ -101,42 +107,41 @@ export function spreadWindows(windows: Windows, perClass: number, size: number):
   };
 }
 
-/** Runs calibration windows through a float graph and rewrites it to int8. */
-export async function quantizeCalibrated(
-  engine: Engine,
-  graph: Graph,
-  feedsOf: (from: number, count: number) => Record<string, TensorData>,
-  count: number,
-): Promise<Graph> {
-  const calibration = calibrationGraph(graph);
-  const session = await engine.load({ graph: encodeOnnx(calibration.graph) });
-  const ranges = new Map<string, Range>();
-  for (let from = 0; from < count; from += 64) {
-    const results = await session.run(feedsOf(from, Math.min(64, count - from)));
-    for (const name of calibration.activations) {
-      const [min, max] = ['min', 'max'].map((kind) => (results[`${kind}:${name}`].values as Float32Array)[0]);
-      ranges.set(name, mergeRange(ranges.get(name), { min, max }));
-    }
-  }
-  await session.release();
-  return quantize(graph, ranges);
+/** An int8 graph and what did not become int8. */
+type Shrunk = Pick<MeasuredQuantization, 'graph' | 'kept'> & Partial<MeasuredQuantization>;
+
+/** A bundle that is whole but not yet written: its graphs run, so that it can be measured before it says what it reached. */
+export interface DraftBundle {
+  /** The deciding graph, and the weights of all graphs. */
+  readonly model: Model;
+  /** Of the deciding graph with its own weights. */
+  readonly bytes: number;
+  readonly temperature: number;
+  /** Weights of the deciding graph that stayed in float32. */
+  readonly kept: readonly string[];
+  /** Logits of the deciding graph as it will be deployed, without an adapter, [windows, classes]. */
+  logits(windows: Windows): Promise<Float32Array>;
+  probabilities(windows: Windows): Promise<Float32Array>;
+  /** Feeds of the deciding graph for some windows, without an adapter. */
+  feeds(windows: Windows): Record<string, TensorData>;
+  /** Writes all of it or nothing. @param server further files that stay on the server, as the report */
+  write(folder: string, measured: Manifest['measured'], server?: ReadonlyMap<string, Uint8Array>): Promise<Bundle>;
+  release(): Promise<void>;
 }
 
 /**
- * Makes the deciding graph (int8), the back-up's, the adaptation step and the front end from trained networks, with one weight file for
- * all, and writes the bundle.
+ * Makes the deciding graph (int8), the back-up's, the adaptation step and the front end from trained networks, with one weight file for all.
  *
  * @param train recordings for calibration, replay windows and known answers
- * @param measure called with the finished deciding graph's model before anything is written; its metrics go into the manifest
+ * @param validation windows on which the temperature is fitted; 1 where absent
  */
-export async function makeBundle(
-  folder: string,
+export async function draftBundle(
   engine: Engine,
   request: BundleRequest,
   train: readonly Recording[],
-  measure: (probabilities: (windows: Windows) => Promise<Float32Array>) => Promise<Metrics>,
-): Promise<Bundle> {
-  const { primary, backup, adapter, classes, recipe, temperature } = request;
+  validation?: Windows,
+): Promise<DraftBundle> {
+  const { primary, backup, adapter, classes, recipe } = request;
   const network = createNetwork(primary.options);
   const { window } = recipe;
   const channels = recipe.channels.length;
@@ -146,31 +151,36 @@ export async function makeBundle(
   const cut = cutWindows(train, classes, window, recipe.stride);
   const calibration = spreadWindows(cut, Math.ceil(CALIBRATION_WINDOWS / classes.length), size);
   const zeroBank = emptyTensor('float32', [1, layout.size]);
-  const feeds = inferenceFeeds(calibration, shape, zeroBank, 0);
-  const slice = (from: number, count: number): Record<string, TensorData> => ({
-    window: {
-      ...feeds.window,
-      shape: [count, window, channels],
-      values: feeds.window.values.subarray(from * size, (from + count) * size) as Int16Array,
-    },
-    scale: floatTensor(feeds.scale.values.subarray(from * channels, (from + count) * channels) as Float32Array, [count, channels]),
-    adapterBank: zeroBank,
-    adapterIndex: { type: 'int32', shape: [count], values: new Int32Array(count) },
-  });
-  const decide = (trained: TrainedNetwork, own: Network, scheme: AdapterScheme | undefined) =>
-    quantizeCalibrated(
-      engine,
-      traceInference(own, { input: 'int16', adapter: scheme, reference: false, temperature }, trained.weights),
-      slice,
-      calibration.count,
-    );
+  const calibrationFeeds = feedBatches(
+    (from, count) => inferenceFeeds(partOf(calibration, size, from, count), shape, zeroBank, 0),
+    calibration.count,
+  );
+  const check = validation && {
+    feeds: feedBatches((from, count) => inferenceFeeds(partOf(validation, size, from, count), shape, zeroBank, 0), validation.count),
+    labels: validation.labels,
+  };
+  const shrink = async (trained: TrainedNetwork, own: Network, scheme: AdapterScheme | undefined): Promise<Shrunk> => {
+    const float = traceInference(own, { input: 'int16', adapter: scheme, reference: false, temperature: 1 }, trained.weights);
+    if (check) return quantizeMeasured(engine, float, calibrationFeeds, check, request.int8);
+    return { graph: await quantizeCalibrated(engine, float, calibrationFeeds), kept: [] };
+  };
 
-  const float = traceInference(network, { input: 'int16', adapter, reference: false, temperature }, primary.weights);
-  const infer = await decide(primary, network, adapter);
-  const adapt = quantizeWeights(traceTrainingStep(network, adaptTraining(adapter), primary.weights), quantizableWeights(float));
+  const { graph: infer, kept, options: int8 } = await shrink(primary, network, adapter);
+  const temperature = validation ? await fitGraphTemperature(engine, infer, validation, classes.length, shape, zeroBank) : 1;
+  infer.initializers.set('temperature', { name: 'temperature', type: 'float32', shape: [], values: Float32Array.of(temperature) });
+  const quantized = quantizableWeights(
+    traceInference(network, { input: 'int16', adapter, reference: false, temperature }, primary.weights),
+  );
+  const adapt = quantizeWeights(
+    traceTrainingStep(network, adaptTraining(adapter), primary.weights),
+    quantized.filter((name) => !kept.includes(name)),
+    int8,
+  );
   const features = traceFrontEnd(network, 'int16', primary.weights.statistics);
   const graphs: [string, Graph][] = [[FILES.infer, infer]];
-  if (backup) graphs.push([FILES.backup, await decide(backup, createNetwork(backup.options), undefined)]);
+  if (backup) graphs.push([FILES.backup, (await shrink(backup, createNetwork(backup.options), undefined)).graph]);
+  // With its weights inside, before they move to the file that all graphs share.
+  const bytes = encodeOnnx(infer).length;
   const file = new WeightFile(FILES.weights);
   for (const [, graph] of [...graphs, [FILES.adapt, adapt], [FILES.features, features]] as [string, Graph][]) file.take(graph);
   const weights = new Map([[FILES.weights as string, file.bytes()]]);
@@ -179,41 +189,104 @@ export async function makeBundle(
   const base = baseDigest(core);
   const trained = layout.initialize(new Random(request.lineage.seed));
   core.set(FILES.adapter, encodeAdapter(adapter, network, trained, base));
-  const session = await engine.load({ graph: core.get(FILES.infer)!, files: weights });
-  const probabilities = async (windows: Windows) => {
-    const all = new Float32Array(windows.count * classes.length);
-    for (let from = 0; from < windows.count; from += 64) {
-      const count = Math.min(64, windows.count - from);
-      const part: Windows = { ...windows, samples: windows.samples.subarray(from * size, (from + count) * size), count };
-      all.set((await session.run(inferenceFeeds(part, shape, zeroBank, 0))).probabilities.values as Float32Array, from * classes.length);
-    }
-    return all;
-  };
-  const { accuracy, balancedAccuracy, macroF1, windows } = await measure(probabilities);
-  core.set(FILES.answers, await knownAnswers(session, spreadWindows(cut, 1, size), shape, answerBank(layout.size)));
-  await session.release();
+  const model: Model = { graph: core.get(FILES.infer)!, files: weights };
+  const session = await engine.load(model);
+  const run = (output: string) => (windows: Windows) => runDecisions(session, windows, shape, zeroBank, classes.length, output);
 
-  const adaptPart = new Map([
-    [FILES.adapt as string, encodeOnnx(adapt)],
-    [FILES.features as string, encodeOnnx(features)],
-    [FILES.replay as string, await replayWindows(engine, network, primary.weights, spreadWindows(cut, REPLAY_WINDOWS, size))],
-  ]);
-  const description: BundleDescription = {
-    formatVersion: FORMAT_VERSION,
-    name: request.name,
-    recipe,
-    classes: [...classes],
-    network: primary.options as Manifest['network'],
-    ...(backup && { backup: backup.options as Manifest['network'] }),
-    adapter: adapter as Manifest['adapter'],
-    adapterTensors: layout.parameters.map(({ name, shape: dims }) => ({ name, shape: [...dims] })),
-    temperature,
-    answers: { count: KNOWN_ANSWERS, tolerance: ANSWER_TOLERANCE },
-    lineage: request.lineage,
-    measured: { accuracy, balancedAccuracy, macroF1, windows },
-    runtime: { tremolo: request.version, operators: [...new Set(graphs.flatMap(([, graph]) => graph.nodes.map(({ op }) => op)))].sort() },
+  const write: DraftBundle['write'] = async (folder, measured, server = new Map()) => {
+    core.set(FILES.answers, await knownAnswers(session, spreadWindows(cut, 1, size), shape, answerBank(layout.size)));
+    const adaptPart = new Map([
+      [FILES.adapt as string, encodeOnnx(adapt)],
+      [FILES.features as string, encodeOnnx(features)],
+      [FILES.replay as string, await replayWindows(engine, network, primary.weights, spreadWindows(cut, REPLAY_WINDOWS, size))],
+    ]);
+    const description: BundleDescription = {
+      formatVersion: FORMAT_VERSION,
+      name: request.name,
+      recipe,
+      classes: [...classes],
+      network: primary.options as Manifest['network'],
+      ...(backup && { backup: backup.options as Manifest['network'] }),
+      adapter: adapter as Manifest['adapter'],
+      adapterTensors: layout.parameters.map(({ name, shape: dims }) => ({ name, shape: [...dims] })),
+      temperature,
+      answers: { count: KNOWN_ANSWERS, tolerance: ANSWER_TOLERANCE },
+      lineage: request.lineage,
+      measured,
+      runtime: { tremolo: request.version, operators: [...new Set(graphs.flatMap(([, graph]) => graph.nodes.map(({ op }) => op)))].sort() },
+    };
+    const own = new Map([[FILES.base as string, encodeBase({ primary, ...(backup && { backup }) })], ...server]);
+    return writeBundle(folder, description, { core, adapt: adaptPart, server: own });
   };
-  return writeBundle(folder, description, { core, adapt: adaptPart });
+  return {
+    model,
+    bytes,
+    temperature,
+    kept,
+    logits: run('logits'),
+    probabilities: run('probabilities'),
+    feeds: (windows) => inferenceFeeds(windows, shape, zeroBank, 0),
+    write,
+    release: () => session.release(),
+  };
+}
+
+/** Drafts, measures and writes a bundle in one go. */
+export async function makeBundle(
+  folder: string,
+  engine: Engine,
+  request: BundleRequest,
+  train: readonly Recording[],
+  measure: (probabilities: DraftBundle['probabilities']) => Promise<Metrics>,
+): Promise<Bundle> {
+  const draft = await draftBundle(engine, request, train);
+  const { accuracy, balancedAccuracy, macroF1, windows } = await measure(draft.probabilities);
+  const bundle = await draft.write(folder, { accuracy, balancedAccuracy, macroF1, windows });
+  await draft.release();
+  return bundle;
+}
+
+/** Some neighbouring windows; a view. */
+function partOf(windows: Windows, size: number, from: number, count: number): Windows {
+  return {
+    samples: windows.samples.subarray(from * size, (from + count) * size),
+    labels: windows.labels.subarray(from, from + count),
+    recordings: windows.recordings.subarray(from, from + count),
+    count,
+  };
+}
+
+/** One output of a deciding graph for all windows, [windows.count, classes]. */
+export async function runDecisions(
+  session: Pick<Session, 'run'>,
+  windows: Windows,
+  shape: { window: number; channels: number },
+  bank: TensorData,
+  classes: number,
+  output: string,
+  adapter = 0,
+): Promise<Float32Array> {
+  const size = shape.window * shape.channels;
+  const all = new Float32Array(windows.count * classes);
+  for (let from = 0; from < windows.count; from += 64) {
+    const part = partOf(windows, size, from, Math.min(64, windows.count - from));
+    all.set((await session.run(inferenceFeeds(part, shape, bank, adapter)))[output].values as Float32Array, from * classes);
+  }
+  return all;
+}
+
+async function fitGraphTemperature(
+  engine: Engine,
+  graph: Graph,
+  windows: Windows,
+  classes: number,
+  shape: { window: number; channels: number },
+  bank: TensorData,
+): Promise<number> {
+  const session = await engine.load({ graph: encodeOnnx(graph) });
+  const logits = await runDecisions(session, windows, shape, bank, classes, 'logits');
+  await session.release();
+  return Math.fround(fitTemperature(logits, windows.labels, classes));
 }
 
 /** The training step that a bundle carries: an adapter on features, on the frozen int8 base. */

@@ -1,159 +1,397 @@
-import { DEFAULT_SCHEME } from '../../models/adapters/scheme.ts';
-import { type Bundle, refuseForeignFolder } from '../../models/bundle/bundle.ts';
-import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
-import { STUDENT } from '../../models/networks/attention-network.ts';
+import { createHash } from 'node:crypto';
+import { DEFAULT_SCHEME, HEAD_SCHEME } from '../../models/adapters/scheme.ts';
+import { type Bundle, readBundle, refuseForeignFolder } from '../../models/bundle/bundle.ts';
 import { createNetwork } from '../../models/networks/index.ts';
-import { BACKUP } from '../../models/networks/mixer-network.ts';
+import type { CalibrationMethod } from '../../models/quantize/calibration.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
-import { traceFrontEnd } from '../../models/training/trace-inference.ts';
+import { traceInference } from '../../models/training/trace-inference.ts';
 import { VERSION } from '../../runtime/version.ts';
-import { type Recording, type RecordingEntry, type RecordingSet, readRecording } from '../data/recording-set.ts';
-import { resampleRecording } from '../data/resample.ts';
-import { type SplitRule, splitRecordings } from '../data/split.ts';
-import { classesOf, cutWindows, type Windows } from '../data/windows.ts';
-import { argmaxRows, type Metrics, metricsOf, recordingMetrics } from '../evaluate/metrics.ts';
-import { RidgeClassifier } from '../evaluate/ridge.ts';
-import { ProgressBar } from '../io/progress.ts';
-import { Refusal } from '../refusal.ts';
-import { makeBundle, type TrainedNetwork } from '../release/make-bundle.ts';
-import { runWindows, type TrainSettings, trainNetwork } from './train-network.ts';
+import { findLeaks, refuseLeaks } from '../data/leaks.ts';
+import type { RecordingSet } from '../data/recording-set.ts';
+import { type Baselines, runBaselines } from '../evaluate/baselines.ts';
+import { BundleDecider } from '../evaluate/bundle-decider.ts';
+import { calibrationOf, softmaxRows } from '../evaluate/calibration.ts';
+import {
+  type Attack,
+  attackCurves,
+  type Evaluation,
+  evaluateDecisions,
+  type RobustnessCurve,
+  robustnessCurves,
+} from '../evaluate/evaluate.ts';
+import { type Gate, gate } from '../evaluate/gate.ts';
+import { argmaxRows, type Metrics, metricsOf } from '../evaluate/metrics.ts';
+import { pickWindows } from '../evaluate/sampling.ts';
+import type { TrainedNetwork } from '../release/base.ts';
+import { type DraftBundle, draftBundle } from '../release/make-bundle.ts';
+import { measureLatency } from '../shrink/latency.ts';
+import type { RecipeScore } from './candidates.ts';
+import { type NetworkLine, trainLine } from './network-line.ts';
+import { parameterCount } from './network-stage.ts';
+import { runNetwork } from './run-windows.ts';
+import type { StageOutcome } from './stages.ts';
+import type { CurvePoint } from './train-network.ts';
+import { openWorkspace, type PipelineRequest, STRIDE, WINDOW, type Workspace } from './workspace.ts';
 
-const WINDOW = 512;
-const STRIDE = 256;
-const RIDGE_ALPHA = 1;
+export type { PipelineRequest } from './workspace.ts';
 
-export interface PipelineSettings {
+/** What a stage left behind. Accuracies are those on the test part; no choice is made by them. */
+export interface StageRow {
   readonly name: string;
-  readonly split: SplitRule;
-  /** Channels to use; all where absent. */
-  readonly channels?: readonly string[];
-  /** Rate to resample every recording to; its own where absent. */
-  readonly rateHz?: number;
-  readonly train: TrainSettings;
+  readonly status: 'done' | 'cached' | 'taken back';
+  readonly seconds: number;
+  readonly accuracy?: number;
+  readonly balancedAccuracy?: number;
+  readonly params?: number;
+  /** Of the deciding graph with its weights. */
+  readonly bytes?: number;
+  /** One window, one thread. */
+  readonly latencyMs?: number;
+  readonly note?: string;
 }
 
 export interface PipelineResult {
   readonly bundle: Bundle;
-  readonly split: string;
   readonly classes: readonly string[];
-  readonly params: { readonly student: number; readonly backup: number };
+  readonly split: string;
+  readonly validation: string;
+  /** Recordings of each class on each side of the split. */
+  readonly data: readonly { readonly label: string; readonly train: number; readonly validation: number; readonly test: number }[];
+  readonly recipe: string;
+  readonly recipes: readonly RecipeScore[];
+  readonly params: { readonly teacher: number | null; readonly student: number; readonly pruned: number | null; readonly backup: number };
+  /** `bundle` is the part that decides, as it travels to a gateway. */
+  readonly bytes: { readonly teacherFp32: number | null; readonly studentFp32: number; readonly int8: number; readonly bundle: number };
+  readonly stages: readonly StageRow[];
   readonly seconds: number;
-  /** Of the deployed int8 student on the test recordings, by window and by recording. */
-  readonly test: Metrics & { readonly recordingAccuracy: number };
-  readonly baselines: { readonly ridge: Metrics };
+  /** Of the deployed int8 network, read back from the bundle, on the test part. */
+  readonly evaluation: Evaluation;
+  readonly calibration: { readonly temperature: number; readonly eceBefore: number };
+  readonly robustness: readonly RobustnessCurve[];
+  readonly attacks: readonly Attack[];
+  readonly curves: readonly { readonly name: string; readonly points: readonly CurvePoint[] }[];
+  readonly baselines: Partial<Baselines>;
+  readonly gate: Gate;
 }
 
-/** The recordings of one side of a split, read, with one rate and one set of channels. @throws Refusal data/mixed */
-export async function readAll(
-  set: RecordingSet,
-  entries: readonly RecordingEntry[],
-  channels?: readonly string[],
-  rateHz?: number,
-): Promise<Recording[]> {
-  const recordings: Recording[] = [];
-  for (const entry of entries) {
-    const recording = await readRecording(set, entry, channels);
-    recordings.push(rateHz === undefined ? recording : resampleRecording(recording, rateHz));
-  }
-  const [first] = recordings;
-  const odd = recordings.find(
-    ({ sampleRateHz, channels: names }) => sampleRateHz !== first.sampleRateHz || names.join() !== first.channels.join(),
-  );
-  if (odd) {
-    throw new Refusal(
-      'data/mixed',
-      `${odd.entry.file} has ${odd.channels} at ${odd.sampleRateHz} Hz, ${first.entry.file} has ${first.channels} at ${first.sampleRateHz} Hz; choose with --where and --channels`,
-    );
-  }
-  return recordings;
-}
+const METHODS: Record<'minmax' | 'percentile' | 'entropy', CalibrationMethod> = {
+  minmax: { kind: 'minmax' },
+  percentile: { kind: 'percentile', percentile: 99.99 },
+  entropy: { kind: 'entropy' },
+};
 
-/** Ridge on the log spectrum: the baseline on the same split. */
-export async function ridgeBaseline(train: Windows, test: Windows, channels: number, classes: number): Promise<Metrics> {
-  const engine = await createOnnxruntimeEngine();
-  const spectrum = createNetwork({ ...STUDENT, channels, classes, tokens: ['spectrum'] });
-  const graph = encodeOnnx(traceFrontEnd(spectrum, 'float32'));
-  const features = (windows: Windows) => runWindows(engine, graph, windows, [WINDOW, channels], 'features');
-  const ridge = new RidgeClassifier(await features(train), train.labels, classes, RIDGE_ALPHA);
-  return metricsOf(test.labels, ridge.decide(await features(test)), classes);
-}
-
-/** From a recording set to a measured bundle. @throws Refusal on data that cannot be trained on */
+/**
+ * From a recording set to a measured bundle: leaks, choice of a recipe, teacher, student, pruning, back-up, int8, baselines, robustness, gate.
+ *
+ * @throws Refusal on data that cannot be trained on
+ */
 export async function trainBundle(
   set: RecordingSet,
   folder: string,
-  settings: PipelineSettings,
+  request: PipelineRequest,
   signal?: AbortSignal,
 ): Promise<PipelineResult> {
   const started = performance.now();
   // Before the work, not after it.
   await refuseForeignFolder(folder);
-  const split = splitRecordings(set.recordings, settings.split);
-  const all = await readAll(set, [...split.train, ...split.test], settings.channels, settings.rateHz);
-  const [train, test] = [all.slice(0, split.train.length), all.slice(split.train.length)];
-  const classes = classesOf(train);
-  if (classes.length < 2) throw new Refusal('data/classes', `${set.name} has one class only (${classes}); a network needs two`);
-  const [{ channels, sampleRateHz }] = all;
-  const windows = { train: cutWindows(train, classes, WINDOW, STRIDE), test: cutWindows(test, classes, WINDOW, STRIDE) };
-  if (windows.test.count === 0) throw new Refusal('data/short', `no test recording of ${set.name} has ${WINDOW} samples`);
-  for (const name of classes) {
-    if (!windows.train.labels.includes(classes.indexOf(name)))
-      throw new Refusal('data/short', `no recording of class ${name} has ${WINDOW} samples`);
-  }
-
-  // One thread: the same numbers on every machine of a kind, and the other core stays free.
-  const engine = await createOnnxruntimeEngine();
-  const trained = async (title: string, options: TrainedNetwork['options']): Promise<TrainedNetwork> => {
-    const bar = new ProgressBar(title);
-    const began = performance.now();
-    const weights = await trainNetwork(
-      engine,
-      createNetwork(options),
-      train,
-      classes,
-      settings.train,
-      ({ step, steps, loss }) => bar.update(step / steps, `step ${step}/${steps}, loss ${loss.toFixed(3)}`),
-      signal,
+  const workspace = await openWorkspace(set, request, signal);
+  const leaks = await lookForLeaks(workspace);
+  const line = await trainLine(workspace);
+  const floats = await measureFloats(workspace, line);
+  const draftStarted = performance.now();
+  const draft = await makeDraft(workspace, line);
+  const draftSeconds = (performance.now() - draftStarted) / 1000;
+  try {
+    const { windows, classes } = workspace;
+    const deployed = evaluateDecisions({ ...windows.test, probabilities: await draft.probabilities(windows.test), classes });
+    const baselines = await runBaselineStage(workspace);
+    const hardening = await measureRobustness(workspace, line.primary, draft);
+    const latency = await measureLatencies(workspace, floats, draft);
+    const gated = gate({
+      deployed: deployed.test,
+      baselines: baselines.result,
+      float: floats[0].metrics,
+      latencyMs: latency.get('int8')!,
+      allowedLatencyMs: request.choices.latencyMs,
+    });
+    const { accuracy, balancedAccuracy, macroF1, windows: tested } = deployed.test;
+    const bundle = await draft.write(folder, { accuracy, balancedAccuracy, macroF1, windows: tested });
+    const stages = stageRows(
+      { leaks, line, floats, baselines, hardening, latency },
+      {
+        name: 'int8',
+        status: 'done',
+        seconds: draftSeconds,
+        accuracy,
+        balancedAccuracy,
+        params: parameterCount(line.primary),
+        bytes: draft.bytes,
+        latencyMs: latency.get('int8'),
+        ...(draft.kept.length > 0 && { note: `kept in float32: ${draft.kept.join(', ')}` }),
+      },
     );
-    bar.done(`${settings.train.steps} steps in ${((performance.now() - began) / 1000).toFixed(1)} s`);
-    return { options, weights };
-  };
-  const shape = { channels: channels.length, classes: classes.length };
-  const primary = await trained('train student', { ...STUDENT, ...shape });
-  const backup = await trained('train back-up', { ...BACKUP, ...shape });
+    const { teacher, student, prune, backup } = line;
+    const core = await readBundle(folder);
+    return {
+      bundle,
+      classes,
+      split: workspace.split.description,
+      validation: workspace.split.validationDescription,
+      data: countRecordings(workspace),
+      recipe: line.recipe.name,
+      recipes: line.choice.result.scores,
+      params: {
+        teacher: teacher ? parameterCount(teacher.result) : null,
+        student: parameterCount(student.result),
+        pruned: prune?.result.network ? parameterCount(prune.result.network) : null,
+        backup: parameterCount(backup.result),
+      },
+      bytes: {
+        teacherFp32: floats.find(({ name }) => name === 'teacher')?.bytes ?? null,
+        studentFp32: floats.find(({ name }) => name === 'student')!.bytes,
+        int8: draft.bytes,
+        bundle: [...core.files.values()].reduce((sum, { length }) => sum + length, 0),
+      },
+      stages,
+      seconds: (performance.now() - started) / 1000,
+      evaluation: await evaluateBundle(workspace, core),
+      calibration: await calibrationBefore(workspace, draft),
+      robustness: hardening.result.robustness,
+      attacks: hardening.result.attacks,
+      curves: [teacher, student, prune?.result.network && { result: prune.result.network }].flatMap((one, index) =>
+        one ? [{ name: ['teacher', 'student', 'pruned'][index], points: one.result.curve }] : [],
+      ),
+      baselines: baselines.result,
+      gate: gated,
+    };
+  } finally {
+    await draft.release();
+  }
+}
 
-  let test8: PipelineResult['test'] | undefined;
-  const bundle = await makeBundle(
-    folder,
+type Leaks = Awaited<ReturnType<typeof findLeaks>>;
+
+/** @throws Refusal data/leak */
+async function lookForLeaks({ stages, dataKey, recordings, signal }: Workspace): Promise<StageOutcome<Leaks>> {
+  const outcome = await stages.run<Leaks>({
+    name: 'leaks',
+    inputs: dataKey,
+    compute: async ({ bar }) =>
+      findLeaks(recordings.train, [...recordings.validation, ...recordings.test], {
+        window: WINDOW,
+        signal,
+        onProgress: (share) => bar.update(share),
+      }),
+    encode: (value) => ({ value, vectors: {} }),
+    decode: ({ value }) => value as Leaks,
+    summary: ({ leaks, signalsRepeat }) =>
+      leaks.length > 0
+        ? `${leaks.length} found`
+        : signalsRepeat
+          ? 'no recording is on two sides; signals are too alike to compare'
+          : 'none',
+  });
+  refuseLeaks(outcome.result);
+  return outcome;
+}
+
+/** A float network of the line with what it reaches on the test part. */
+interface FloatModel {
+  readonly name: 'teacher' | 'student' | 'pruned' | 'back-up';
+  readonly trained: TrainedNetwork;
+  readonly metrics: Metrics;
+  readonly graph: Uint8Array;
+  readonly bytes: number;
+}
+
+async function measureFloats({ engine, windows, classes }: Workspace, line: NetworkLine): Promise<FloatModel[]> {
+  const models: FloatModel[] = [];
+  const add = async (name: FloatModel['name'], trained: TrainedNetwork | undefined) => {
+    if (!trained) return;
+    const { logits } = await runNetwork(engine, trained, windows.test);
+    const metrics = metricsOf(windows.test.labels, argmaxRows(logits, classes.length), classes.length);
+    const graph = encodeOnnx(
+      traceInference(createNetwork(trained.options), { input: 'int16', reference: false, temperature: 1 }, trained.weights),
+    );
+    models.push({ name, trained, metrics, graph, bytes: graph.length });
+  };
+  await add('teacher', line.teacher?.result);
+  await add('student', line.student.result);
+  await add('pruned', line.prune?.result.network);
+  await add('back-up', line.backup.result);
+  return models;
+}
+
+function makeDraft(workspace: Workspace, { primary, backup }: NetworkLine): Promise<DraftBundle> {
+  const { engine, request, set, split, classes, channels, sampleRateHz, recordings, windows } = workspace;
+  const { int8, seed } = request.choices;
+  const { method, ...rest } = int8;
+  return draftBundle(
     engine,
     {
-      name: settings.name,
+      name: request.name,
       classes,
       recipe: { sampleRateHz, window: WINDOW, stride: STRIDE, channels: [...channels] },
       primary,
-      backup,
-      adapter: DEFAULT_SCHEME,
-      temperature: 1,
-      lineage: { set: set.name, split: split.description, seed: settings.train.seed },
+      backup: backup.result,
+      adapter: primary.options.kind === 'linear' ? HEAD_SCHEME : DEFAULT_SCHEME,
+      lineage: { set: set.name, split: split.description, seed },
       version: VERSION,
+      int8: { ...rest, ...(method && { methods: [METHODS[method]] }) },
     },
-    train,
-    async (probabilities) => {
-      const made = await probabilities(windows.test);
-      const { labels, recordings } = windows.test;
-      const metrics = metricsOf(labels, argmaxRows(made, classes.length), classes.length);
-      test8 = { ...metrics, recordingAccuracy: recordingMetrics(labels, recordings, made, classes.length).accuracy };
-      return metrics;
-    },
+    recordings.train,
+    windows.validation,
   );
-  const ridge = await ridgeBaseline(windows.train, windows.test, channels.length, classes.length);
-  return {
-    bundle,
-    split: split.description,
-    classes,
-    params: { student: createNetwork(primary.options).parameters.size, backup: createNetwork(backup.options).parameters.size },
-    seconds: (performance.now() - started) / 1000,
-    test: test8!,
-    baselines: { ridge },
+}
+
+function runBaselineStage({
+  stages,
+  dataKey,
+  request,
+  windows,
+  channels,
+  classes,
+  signal,
+}: Workspace): Promise<StageOutcome<Partial<Baselines>>> {
+  const { baselines, seed } = request.choices;
+  return stages.run<Partial<Baselines>>({
+    name: 'baselines',
+    inputs: [dataKey, baselines, seed],
+    compute: ({ bar }) =>
+      runBaselines(windows.train, windows.test, [WINDOW, channels.length], classes.length, {
+        seed,
+        which: baselines,
+        onProgress: ({ baseline, share }) => bar.update(share, baseline),
+        signal,
+      }),
+    encode: (value) => ({ value, vectors: {} }),
+    decode: ({ value }) => value as Partial<Baselines>,
+    summary: (made) =>
+      Object.entries(made)
+        .map(([name, { balancedAccuracy }]) => `${name} ${(100 * balancedAccuracy).toFixed(1)} %`)
+        .join(', ') || 'none asked for',
+  });
+}
+
+interface Hardening {
+  readonly robustness: RobustnessCurve[];
+  readonly attacks: Attack[];
+}
+
+function measureRobustness(workspace: Workspace, primary: TrainedNetwork, draft: DraftBundle): Promise<StageOutcome<Hardening>> {
+  const { engine, stages, dataKey, request, windows, channels, classes, signal } = workspace;
+  const { seed } = request.choices;
+  return stages.run<Hardening>({
+    name: 'robustness',
+    inputs: [dataKey, createHash('sha256').update(draft.model.graph).digest('hex'), primary.options, seed, request.choices.robustness],
+    compute: async ({ bar }) => {
+      if (!request.choices.robustness) return { robustness: [], attacks: [] };
+      const progress = (from: number, note: string) => (share: number) => bar.update(from + share / 2, note);
+      const shape: [number, number] = [WINDOW, channels.length];
+      return {
+        robustness: await robustnessCurves(
+          draft.probabilities,
+          windows.test,
+          shape,
+          classes.length,
+          seed,
+          progress(0, 'noise, gain, speed'),
+          signal,
+        ),
+        attacks: await attackCurves(engine, { ...primary, probabilitiesOf: draft.probabilities }, windows.test, {
+          seed,
+          signal,
+          onProgress: progress(0.5, 'FGSM, PGD'),
+        }),
+      };
+    },
+    encode: (value) => ({ value, vectors: {} }),
+    decode: ({ value }) => value as Hardening,
+    summary: ({ robustness }) => (robustness.length > 0 ? 'noise, gain, speed, clipping, channel loss, FGSM, PGD' : 'not asked for'),
+  });
+}
+
+/** Milliseconds for one window on one thread, all models in turns. */
+async function measureLatencies(
+  { engine, windows }: Workspace,
+  floats: readonly FloatModel[],
+  draft: DraftBundle,
+): Promise<Map<string, number>> {
+  const feeds = draft.feeds(pickWindows(windows.test, [0]));
+  const rows = await measureLatency(
+    engine,
+    [...floats.map(({ name, graph }) => ({ name, graph, feeds })), { name: 'int8', ...draft.model, feeds }],
+    { batch: 1, rounds: 21 },
+  );
+  return new Map(rows.map(({ name, latencyMs }) => [name, latencyMs]));
+}
+
+interface Measured {
+  readonly leaks: StageOutcome<unknown>;
+  readonly line: NetworkLine;
+  readonly floats: readonly FloatModel[];
+  readonly baselines: StageOutcome<unknown>;
+  readonly hardening: StageOutcome<unknown>;
+  readonly latency: ReadonlyMap<string, number>;
+}
+
+/** The table of stages in the order in which they ran. */
+function stageRows({ leaks, line, floats, baselines, hardening, latency }: Measured, int8: StageRow): StageRow[] {
+  const plain = (name: string, { cached, seconds }: StageOutcome<unknown>, note?: string): StageRow => ({
+    name,
+    status: cached ? 'cached' : 'done',
+    seconds,
+    ...(note && { note }),
+  });
+  const network = (name: FloatModel['name'], outcome: StageOutcome<unknown> | undefined): StageRow[] => {
+    const model = floats.find((one) => one.name === name);
+    if (!outcome || !model) return [];
+    const { accuracy, balancedAccuracy } = model.metrics;
+    const measured = {
+      accuracy,
+      balancedAccuracy,
+      params: parameterCount(model.trained),
+      bytes: model.bytes,
+      latencyMs: latency.get(name),
+    };
+    return [{ ...plain(name, outcome), ...measured }];
   };
+  const takenBack = line.prune && !line.prune.result.network;
+  const pruned: StageRow[] = takenBack
+    ? [{ ...plain('pruned', line.prune!, 'lost more than allowed on the validation windows'), status: 'taken back' }]
+    : network('pruned', line.prune);
+  return [
+    plain('leaks', leaks),
+    plain('choose', line.choice, line.recipe.name),
+    ...network('teacher', line.teacher),
+    ...network('student', line.student),
+    ...pruned,
+    ...network('back-up', line.backup),
+    int8,
+    plain('baselines', baselines),
+    plain('robustness', hardening),
+  ];
+}
+
+async function evaluateBundle({ engine, windows, classes }: Workspace, bundle: Bundle): Promise<Evaluation> {
+  const decider = await BundleDecider.open(engine, bundle);
+  const probabilities = await decider.probabilitiesOf(windows.test);
+  await decider.release();
+  return evaluateDecisions({ ...windows.test, probabilities, classes });
+}
+
+async function calibrationBefore({ windows, classes }: Workspace, draft: DraftBundle): Promise<PipelineResult['calibration']> {
+  const logits = await draft.logits(windows.test);
+  const { ece } = calibrationOf(softmaxRows(logits, classes.length), windows.test.labels, classes.length);
+  return { temperature: draft.temperature, eceBefore: ece };
+}
+
+function countRecordings({ classes, recordings }: Workspace): PipelineResult['data'] {
+  const count = (side: readonly { readonly label: string | null }[], label: string) => side.filter((one) => one.label === label).length;
+  return classes.map((label) => ({
+    label,
+    train: count(recordings.train, label),
+    validation: count(recordings.validation, label),
+    test: count(recordings.test, label),
+  }));
 }

@@ -13,15 +13,23 @@ const networkCommon = {
   window: positive,
   channels: positive.max(16),
   classes: positive,
-  width: positive,
-  layers: positive,
   tokens,
   patch: positive,
+  hop: positive,
 };
 
 const networkSchema = z.discriminatedUnion('kind', [
-  z.strictObject({ kind: z.literal('attention'), ...networkCommon, heads: positive, feedForward: positive }),
-  z.strictObject({ kind: z.literal('mixer'), ...networkCommon, tokenHidden: positive }),
+  z.strictObject({
+    kind: z.literal('attention'),
+    ...networkCommon,
+    width: positive,
+    layers: positive,
+    heads: positive,
+    headDepth: positive,
+    feedForward: positive,
+  }),
+  z.strictObject({ kind: z.literal('mixer'), ...networkCommon, width: positive, layers: positive, tokenHidden: positive }),
+  z.strictObject({ kind: z.literal('linear'), ...networkCommon }),
 ]);
 
 const adapterSchema = z.discriminatedUnion('kind', [
@@ -73,7 +81,8 @@ export const manifestSchema = z.strictObject({
   /** What the bundle reached on its test part, as measured when it was made. */
   measured: z.strictObject({ accuracy: z.number(), balancedAccuracy: z.number(), macroF1: z.number(), windows: z.number().int() }),
   runtime: z.strictObject({ tremolo: z.string(), operators: z.array(z.string()) }),
-  parts: z.strictObject({ core: filesSchema, adapt: filesSchema.optional() }),
+  /** `core` decides, `adapt` learns on the gateway, `server` (float weights, report) never leaves the server. */
+  parts: z.strictObject({ core: filesSchema, adapt: filesSchema.optional(), server: filesSchema.optional() }),
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;

@@ -7,16 +7,13 @@ import type { Operation } from '../operation.ts';
  */
 
 const SQRT_HALF = Math.SQRT1_2;
-const INVERSE_SQRT_TWO_PI = 1 / Math.sqrt(2 * Math.PI);
+const INVERSE_SQRT_PI = 1 / Math.sqrt(Math.PI);
 
-function normalize(x: tf.Tensor, epsilon: number): { normalized: tf.Tensor; inverseDeviation: tf.Tensor } {
-  const centered = tf.sub(x, tf.mean(x, -1, true));
+function layerNormalization(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, epsilon: number): tf.Tensor[] {
+  const mean = tf.mean(x, -1, true);
+  const centered = tf.sub(x, mean);
   const inverseDeviation = tf.rsqrt(tf.add(tf.mean(tf.square(centered), -1, true), epsilon));
-  return { normalized: tf.mul(centered, inverseDeviation), inverseDeviation };
-}
-
-function layerNormalization(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, epsilon: number): tf.Tensor {
-  return tf.add(tf.mul(normalize(x, epsilon).normalized, scale), bias);
+  return [tf.add(tf.mul(tf.mul(centered, inverseDeviation), scale), bias), mean, inverseDeviation];
 }
 
 function gelu(x: tf.Tensor): tf.Tensor {
@@ -29,7 +26,9 @@ type Any = any;
 interface Composite {
   readonly kernel: string;
   readonly inputs: readonly string[];
-  readonly eager: (inputs: Record<string, tf.Tensor>, attributes: Any) => tf.Tensor;
+  readonly eager: (inputs: Record<string, tf.Tensor>, attributes: Any) => tf.Tensor | tf.Tensor[];
+  /** Which outputs the gradient reads. */
+  readonly saved?: readonly boolean[];
   readonly gradient: (dy: tf.Tensor, saved: tf.Tensor[], attributes: Any) => Record<string, () => tf.Tensor>;
 }
 
@@ -38,8 +37,9 @@ const COMPOSITES: readonly Composite[] = [
     kernel: 'LayerNormalization',
     inputs: ['x', 'scale', 'bias'],
     eager: ({ x, scale, bias }, { epsilon }) => layerNormalization(x, scale, bias, epsilon),
-    gradient: (dy, [x, scale], { epsilon }) => {
-      const { normalized, inverseDeviation } = normalize(x, epsilon);
+    saved: [false, true, true],
+    gradient: (dy, [x, scale, , mean, inverseDeviation]) => {
+      const normalized = tf.mul(tf.sub(x, mean), inverseDeviation);
       const leading = x.shape.slice(0, -1).map((_, axis) => axis);
       const scaled = tf.mul(dy, scale);
       return {
@@ -60,19 +60,22 @@ const COMPOSITES: readonly Composite[] = [
     gradient: (dy, [x]) => ({
       // d/dx x * Phi(x) = Phi(x) + x * phi(x)
       x: () => {
-        const cumulative = tf.mul(tf.add(tf.erf(tf.mul(x, SQRT_HALF)), 1), 0.5);
-        const density = tf.mul(tf.exp(tf.mul(tf.square(x), -0.5)), INVERSE_SQRT_TWO_PI);
-        return tf.mul(dy, tf.add(cumulative, tf.mul(x, density)));
+        const u = tf.mul(x, SQRT_HALF);
+        const cumulative = tf.add(tf.mul(tf.erf(u), 0.5), 0.5);
+        // x phi(x) = u exp(-u^2) / sqrt(pi)
+        const density = tf.mul(tf.mul(tf.exp(tf.neg(tf.square(u))), u), INVERSE_SQRT_PI);
+        return tf.mul(dy, tf.add(cumulative, density));
       },
     }),
   },
 ];
 
-for (const { kernel, inputs, gradient } of COMPOSITES) {
+for (const { kernel, inputs, saved: outputs, gradient } of COMPOSITES) {
   tf.registerGradient({
     kernelName: kernel,
     inputsToSave: [...inputs],
-    gradFunc: (dy, saved, attributes) => gradient(dy as tf.Tensor, saved, attributes),
+    outputsToSave: outputs && [...outputs],
+    gradFunc: (dy, saved, attributes) => gradient((Array.isArray(dy) ? dy[0] : dy) as tf.Tensor, saved, attributes),
   });
 }
 
@@ -93,7 +96,7 @@ export function registerCompositeKernels(backendName: string): void {
 
 /** Layer normalisation over the last axis (Ba et al. 2016). x: [..., W], scale, bias: [W] -> [..., W]. */
 export function layerNorm(x: tf.Tensor, scale: tf.Tensor, bias: tf.Tensor, epsilon = 1e-5): tf.Tensor {
-  return tf.engine().runKernel('LayerNormalization', { x, scale, bias }, { epsilon }) as tf.Tensor;
+  return (tf.engine().runKernel('LayerNormalization', { x, scale, bias }, { epsilon }) as unknown as tf.Tensor[])[0];
 }
 
 /** Exact GELU, x * Phi(x) (Hendrycks and Gimpel 2016); any shape. */
@@ -105,13 +108,14 @@ export const COMPOSITE: readonly Operation[] = [
   {
     kernel: 'LayerNormalization',
     onnx: 'LayerNormalization',
-    trace: (tracer, _inputs, { epsilon }, { x, scale, bias }) =>
-      tracer.tensor(
-        tracer.node('LayerNormalization', [tracer.read(x), tracer.read(scale), tracer.read(bias)], { axis: -1, epsilon }),
-        x.shape,
-        'float32',
-      ),
-    back: ({ inputs: [x, scale, bias], attributes: { epsilon } }) => layerNormalization(x, scale, bias, epsilon as number),
+    // Mean and inverse deviation are read by the gradient alone; pruning drops them from a graph that decides.
+    trace: (tracer, _inputs, { epsilon }, { x, scale, bias }) => {
+      const names = tracer.nodes('LayerNormalization', [tracer.read(x), tracer.read(scale), tracer.read(bias)], { axis: -1, epsilon }, 3);
+      const shapes = [x.shape, [...x.shape.slice(0, -1), 1], [...x.shape.slice(0, -1), 1]];
+      return names.map((name, index) => tracer.tensor(name, shapes[index], 'float32'));
+    },
+    back: ({ inputs: [x, scale, bias], attributes: { epsilon }, outputCount }) =>
+      layerNormalization(x, scale, bias, epsilon as number).slice(0, outputCount),
   },
   {
     kernel: 'Gelu',

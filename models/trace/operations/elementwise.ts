@@ -49,11 +49,10 @@ function binary(
     if (uniformA !== undefined && uniformA === neutral.left && uniformB === undefined) return spread(tracer, b, shape);
     const fits = (x: tf.TensorInfo) => x.shape.length === shape.length && x.shape.every((size, axis) => size === shape[axis]);
     // A uniform operand whose shape the other side does not lend is needed for the result's shape.
-    const operand = (x: tf.TensorInfo, uniform: number | undefined, other: tf.TensorInfo) =>
-      uniform !== undefined && x.dtype === 'float32' && x.shape.length > 0 && fits(other)
-        ? tracer.scalar(uniform)
-        : readable(tracer, x, uniform);
-    const value = tracer.node(onnx, [operand(a, uniformA, b), operand(b, uniformB, a)]);
+    const operand = (x: tf.TensorInfo, uniform: number | undefined, lent: boolean) =>
+      uniform !== undefined && x.dtype === 'float32' && x.shape.length > 0 && lent ? tracer.scalar(uniform) : readable(tracer, x, uniform);
+    // Only one of two uniform operands can lend its shape to the other.
+    const value = tracer.node(onnx, [operand(a, uniformA, fits(b)), operand(b, uniformB, fits(a) && uniformA === undefined)]);
     return tracer.tensor(value, shape, dtype);
   };
   return { kernel, onnx, trace, back: ({ inputs: [a, b] }) => back(a, b) };

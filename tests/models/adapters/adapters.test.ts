@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { adaptedTargets, adapterLayout } from '../../../models/adapters/adapter.ts';
 import { type AdapterScheme, bankRow, DEFAULT_SCHEME, loraScale } from '../../../models/adapters/scheme.ts';
 import { floatTensor, type TensorData } from '../../../models/engine/engine.ts';
-import { STUDENT } from '../../../models/networks/attention-network.ts';
+import { SPECTRAL_TOKENS, STUDENT } from '../../../models/networks/attention-network.ts';
 import { createNetwork } from '../../../models/networks/index.ts';
 import { BACKUP } from '../../../models/networks/mixer-network.ts';
 import { Random } from '../../../models/networks/random.ts';
@@ -11,7 +11,7 @@ import { traceInference } from '../../../models/training/trace-inference.ts';
 import { ENGINES } from '../../support/engines.ts';
 import { largestError, numbers } from '../../support/numbers.ts';
 
-const network = createNetwork({ ...STUDENT, width: 16, feedForward: 24, channels: 1, classes: 3 });
+const network = createNetwork({ ...STUDENT, tokens: SPECTRAL_TOKENS, width: 16, feedForward: 24, channels: 1, classes: 3 });
 const weights = { parameters: network.parameters.initialize(new Random(1)), statistics: network.statistics.initialize(new Random(1)) };
 
 describe('the LoRA scale', () => {

@@ -1,25 +1,52 @@
 import { describe, expect, it } from 'vitest';
-import { emptyTensor, floatTensor } from '../../../models/engine/engine.ts';
+import { type Engine, emptyTensor, floatTensor, scalarTensor } from '../../../models/engine/engine.ts';
 import { createNetwork } from '../../../models/networks/index.ts';
 import { BACKUP } from '../../../models/networks/mixer-network.ts';
 import { Random } from '../../../models/networks/random.ts';
 import { encodeOnnx } from '../../../models/trace/onnx.ts';
+import { TrainingStepper } from '../../../models/training/stepper.ts';
 import { traceInference } from '../../../models/training/trace-inference.ts';
+import { type TrainingOptions, traceTrainingStep } from '../../../models/training/trace-training.ts';
 import { ENGINES } from '../../support/engines.ts';
 import { largestError, numbers } from '../../support/numbers.ts';
 
 const network = createNetwork({ ...BACKUP, width: 8, layers: 1, channels: 1, classes: 4 });
-const graph = encodeOnnx(
-  traceInference(
-    network,
-    { input: 'float32', reference: false, temperature: 1 },
-    { parameters: network.parameters.initialize(new Random(1)), statistics: network.statistics.initialize(new Random(1)) },
-  ),
-);
+const weights = { parameters: network.parameters.initialize(new Random(1)), statistics: network.statistics.initialize(new Random(1)) };
+const graph = encodeOnnx(traceInference(network, { input: 'float32', reference: false, temperature: 1 }, weights));
 const feeds = (count: number) => ({
   window: floatTensor(numbers(512 * count), [count, 512, 1]),
   scale: floatTensor(new Float32Array(count).fill(1), [count, 1]),
 });
+
+const training: TrainingOptions = { batch: 4, input: 'windows', dropout: false, featureMask: false, distillation: false };
+// An epsilon this large makes AdamW's step a smooth function of the gradient; otherwise the first one is its sign, rounding noise included.
+const step = encodeOnnx(traceTrainingStep(network, { ...training, optimizer: { beta1: 0.9, beta2: 0.99, epsilon: 0.1 } }, weights));
+const batch = {
+  ...feeds(4),
+  target: floatTensor(
+    Float32Array.from({ length: 16 }, (_, index) => Number(index % 5 === 0)),
+    [4, 4],
+  ),
+  sampleWeight: floatTensor(Float32Array.of(1, 1, 0.5, 2), [4]),
+  classWeight: floatTensor(Float32Array.of(1, 2, 1, 1), [4]),
+  labelSmoothing: scalarTensor(0.1),
+};
+
+/** Losses and gradient norms of five training steps, and what was trained. */
+async function trained(engine: Engine): Promise<{ figures: number[]; trainable: Float32Array }> {
+  const stepper = new TrainingStepper(await engine.load({ graph: step }), weights.parameters);
+  const figures: number[] = [];
+  for (let count = 0; count < 5; count++) {
+    const { loss, gradientNorm } = await stepper.step(batch, { learningRate: 1e-2, weightDecay: 0.01, clipNorm: 1 });
+    figures.push(loss, gradientNorm);
+  }
+  const trainable = stepper.trainable.slice();
+  await stepper.release();
+  return { figures, trainable };
+}
+
+/** How far engines may be from the plain JavaScript one after five training steps, relative to 1 or the larger value. */
+const TRAINING_BOUND = 2e-5;
 
 /** What every engine must do alike. */
 describe.each(Object.entries(ENGINES))('engine %s', (_name, make) => {
@@ -39,6 +66,13 @@ describe.each(Object.entries(ENGINES))('engine %s', (_name, make) => {
       expect(largestError(logits.values as Float32Array, all.slice(0, count * 4))).toBeLessThan(1e-5);
     }
     await session.release();
+  });
+
+  it('takes the training steps of the plain JavaScript engine', async () => {
+    const [own, expected] = [await trained(await make()), await trained(await ENGINES.cpu())];
+    expect(largestError(own.figures, expected.figures)).toBeLessThan(TRAINING_BOUND);
+    expect(largestError(own.trainable, expected.trainable)).toBeLessThan(TRAINING_BOUND);
+    expect(largestError(expected.trainable, weights.parameters)).toBeGreaterThan(1e-2);
   });
 
   it('writes into the memory that it is given', async () => {

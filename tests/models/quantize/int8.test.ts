@@ -1,40 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { type Bundle, bankLayout, bundleModel, FILES } from '../../../models/bundle/bundle.ts';
 import { emptyTensor, type Session, type TensorData } from '../../../models/engine/engine.ts';
-import { quantizeWeight, roundHalfEven, unsignedParameters } from '../../../models/quantize/int8.ts';
+import { quantizableWeights, quantize, quantizeWeights } from '../../../models/quantize/int8.ts';
+import type { Graph, Initializer } from '../../../models/trace/graph.ts';
+import { encodeOnnx } from '../../../models/trace/onnx.ts';
 import { ENGINES } from '../../support/engines.ts';
-import { numbers } from '../../support/numbers.ts';
+import { largestError, numbers } from '../../support/numbers.ts';
 import { makeTinyBundle } from '../../support/tiny-bundle.ts';
-
-describe('quantisation parameters', () => {
-  // From onnxruntime's own tests (reference values for asymmetric unsigned 8 bit).
-  it.each([
-    [{ min: -1, max: 2 }, 85, 3 / 255],
-    [{ min: 0, max: 0 }, 0, 1],
-    [{ min: 0, max: 2 }, 0, 2 / 255],
-    [{ min: -2, max: 0 }, 255, 2 / 255],
-    [{ min: 1, max: 2 }, 0, 2 / 255],
-    [{ min: 0, max: 1e-40 }, 0, 1],
-  ])('of %o', (range, zeroPoint, scale) => {
-    const made = unsignedParameters(range);
-    expect(made.zeroPoint).toBeCloseTo(zeroPoint, 12);
-    expect(made.scale).toBeCloseTo(scale, 9);
-  });
-
-  it('round half to even', () => {
-    expect([0.5, 1.5, 2.5, -0.5, -1.5, 1.2, -1.7].map((value) => roundHalfEven(value) + 0)).toEqual([0, 2, 2, 0, -2, 1, -2]);
-  });
-
-  it('keep a column within half a step, and a column of zeros zero', () => {
-    const weight = numbers(40, 3).map((value, index) => (index % 4 === 2 ? 0 : value));
-    const { values, scales } = quantizeWeight(weight, [10, 4], 7);
-    weight.forEach((value, index) => {
-      expect(Math.abs(values[index] * scales[index % 4] - value)).toBeLessThanOrEqual(scales[index % 4] / 2 + 1e-7);
-      expect(Math.abs(values[index])).toBeLessThanOrEqual(63);
-    });
-    expect(scales[2]).toBe(0);
-  });
-});
 
 describe('an int8 window depends on nothing but itself', () => {
   let bundle: Bundle;
@@ -80,5 +52,79 @@ describe('an int8 window depends on nothing but itself', () => {
       });
     }
     await session.release();
+  });
+});
+
+describe('the int8 pass', () => {
+  const constant = (name: string, values: Float32Array, shape: readonly number[]): [string, Initializer] => [
+    name,
+    { name, type: 'float32', shape, values },
+  ];
+  /** y = (x + positions + 1 + 1) W + b */
+  const small = (): Graph => ({
+    inputs: [{ name: 'x', type: 'float32', shape: [32, 16] }],
+    outputs: [{ name: 'y', type: 'float32', shape: [32, 4] }],
+    initializers: new Map([
+      constant('positions', numbers(32 * 16, 2), [32, 16]),
+      constant('layer.weight', numbers(16 * 4, 3), [16, 4]),
+      constant('layer.bias', numbers(4, 4), [4]),
+      constant('_1', Float32Array.of(1), []),
+      constant('_2', Float32Array.of(1), []),
+      constant('temperature', Float32Array.of(1), []),
+    ]),
+    nodes: [
+      { op: 'Add', inputs: ['x', 'positions'], outputs: ['a'], attributes: {} },
+      { op: 'Add', inputs: ['a', '_1'], outputs: ['b'], attributes: {} },
+      { op: 'Add', inputs: ['b', '_2'], outputs: ['c'], attributes: {} },
+      { op: 'MatMul', inputs: ['c', 'layer.weight'], outputs: ['product'], attributes: {} },
+      { op: 'Add', inputs: ['product', 'layer.bias'], outputs: ['d'], attributes: {} },
+      { op: 'Mul', inputs: ['d', 'temperature'], outputs: ['y'], attributes: {} },
+    ],
+  });
+  const ranges = new Map([['c', { min: -1, max: 4 }]]);
+
+  it('takes products, their biases and tables of parameters', () => {
+    expect(quantizableWeights(small())).toEqual(['layer.weight', 'positions']);
+    const made = quantize(small(), ranges);
+    expect(made.initializers.get('positions.int8')!.type).toBe('int8');
+    expect(made.initializers.has('positions')).toBe(false);
+    const product = made.nodes.find(({ op }) => op === 'com.microsoft.MatMulIntegerToFloat')!;
+    expect(product.inputs.at(-1)).toBe('layer.bias');
+    expect(product.outputs).toEqual(['d']);
+  });
+
+  it('keeps what it is told to keep, alike in both graphs', () => {
+    const options = { weightBits: 7, keep: ['positions'] } as const;
+    for (const made of [quantize(small(), ranges, options), quantizeWeights(small(), quantizableWeights(small()), options)]) {
+      expect(made.initializers.get('positions')!.type).toBe('float32');
+      expect(made.initializers.get('layer.weight.int8')!.type).toBe('int8');
+    }
+  });
+
+  it('leaves one of several equal constants, and every constant that has a name of its own', () => {
+    const made = quantize(small(), ranges);
+    expect(['_1', '_2', 'temperature'].map((name) => made.initializers.has(name))).toEqual([true, false, true]);
+    expect(made.nodes.filter(({ inputs }) => inputs.includes('_1'))).toHaveLength(2);
+  });
+
+  it('leaves the float graph as it was', () => {
+    const graph = small();
+    quantize(graph, ranges);
+    expect(graph).toEqual(small());
+  });
+
+  it.each(Object.keys(ENGINES))('computes on %s what the float graph does, within the steps of its integers', async (name) => {
+    const engine = await ENGINES[name]();
+    const x = { x: { type: 'float32', shape: [32, 16], values: numbers(32 * 16, 9, 0, 1) } } as const;
+    const outputs = [];
+    for (const graph of [small(), quantize(small(), ranges)]) {
+      const session = await engine.load({ graph: encodeOnnx(graph) });
+      outputs.push((await session.run(x)).y.values as Float32Array);
+      await session.release();
+    }
+    const error = largestError(outputs[1], outputs[0]);
+    expect(error).toBeGreaterThan(0);
+    // At worst 16 * (4 / 126 + 1 / 126 + 5 / 510) = 0.8; errors that are not all of one sign stay far below.
+    expect(error).toBeLessThan(0.1);
   });
 });

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { Random } from '../../../models/networks/random.ts';
 import { folderWith, wavBytes } from './files.ts';
 
 const TREMOLO = new URL('../../../dist/tremolo.js', import.meta.url).pathname;
@@ -60,7 +61,7 @@ describe('tremolo data', () => {
     const parent = await folderWith({ 'in/a/1.csv': csv(9), 'bad/a/1.csv': '', 'map.yaml': 'rate: fast\n' });
     const [source, out] = [join(parent, 'in'), ['--out', join(parent, 'set')]];
     for (const [args, line] of [
-      [[], /^usage\/arguments: say what to do: tremolo data info\|import\|erase/],
+      [[], /^usage\/arguments: say what to do: tremolo data info\|import\|clean\|erase/],
       [['polish', source], /^usage\/arguments: say what to do/],
       [['import'], /^usage\/arguments: name a folder/],
       [['import', source], /^usage\/arguments: name the recording set to write with --out/],
@@ -80,6 +81,13 @@ describe('tremolo data', () => {
       [['import', join(parent, 'bad'), ...out, '--rate', '1'], /^import\/empty-file: /],
       [['info', source], /^data\/set: /],
       [['erase', source], /^usage\/arguments: say which recordings to erase/],
+      [['clean'], /^usage\/arguments: name a folder/],
+      [['clean', source], /^data\/set: .* name the folder of a recording set$/],
+      [['clean', source, '--yes'], /^usage\/arguments: data clean has no option --yes/],
+      [['clean', source, '--apply'], /^usage\/arguments: --apply and --out SET2 belong together/],
+      [['clean', source, ...out], /^usage\/arguments: --apply and --out SET2 belong together/],
+      [['clean', source, '--window', '3'], /^usage\/number: --window is "3"/],
+      [['clean', source, '--rate', 'fast'], /^usage\/number: --rate is "fast"/],
     ] as const) {
       const { status, err, out: printed } = tremolo(...args);
       const lines = err.trim().split('\n');
@@ -100,9 +108,85 @@ describe('tremolo data', () => {
     expect(err).toMatch(/^data\/file: 1 of 2 files of set are broken, the first: rec\/00001_a_1\.f32 /);
   });
 
+  /** A set on disk: samples of each recording by class, where `bytes` spoils a file and `fields` its entry. */
+  const setOf = async (
+    classes: Readonly<Record<string, number>>,
+    { samples = 4000, fields = {}, spoil = () => {} }: { samples?: number; fields?: object; spoil?: (first: Float32Array) => void } = {},
+  ) => {
+    const labels = Object.entries(classes).flatMap(([label, count]) => Array.from({ length: count }, () => label));
+    const random = new Random(1);
+    const files = labels.map((label) =>
+      Float32Array.from({ length: samples }, (_, t) => random.normal() + (label === 'a' ? 3 * Math.sin(t) : 0)),
+    );
+    spoil(files[0]);
+    const recordings = labels.map((label, at) => ({
+      ...{ file: `${at}.f32`, label, n_samples: samples, n_channels: 1, channels: ['x'], dtype: 'float32', sample_rate_hz: 1000 },
+      ...(at === 0 && fields),
+    }));
+    const folder = await folderWith({
+      ...Object.fromEntries(files.map((values, at) => [`set/${at}.f32`, new Uint8Array(values.buffer)])),
+      'set/dataset.json': JSON.stringify({ name: 'set', recordings }),
+    });
+    return { set: join(folder, 'set'), parent: folder };
+  };
+  const empty = async (set: string) => spawnSync('truncate', ['-s', '0', join(set, '0.f32')]);
+
+  it('cleans: says what is wrong and touches nothing, then writes a set without it', async () => {
+    const { set, parent } = await setOf({ a: 4, b: 4 }, { spoil: (first) => first.fill(Number.NaN, 600, 601) });
+    const out = join(parent, 'out');
+    const dry = tremolo('clean', set, '--json');
+    expect(dry.status).toBe(0);
+    expect(dry.out).toMatch(/class +windows +invalid +ambiguous +near-duplicate +kept\n +a +28 +1 \(3\.6 %\) +- +- +27\n/);
+    expect(dry.out).toContain('0.f32 from sample 512: channel x holds NaN at sample 600');
+    expect(dry.out).toContain('nothing was touched');
+    expect(json(dry.out)).toMatchObject({
+      applied: false,
+      findings: [{ file: '0.f32', start: 512, stage: 'invalid', reason: 'not-finite' }],
+    });
+    expect(existsSync(out)).toBe(false);
+    const done = tremolo('clean', set, '--apply', '--out', out, '--json');
+    expect([done.status, json(done.out).written]).toEqual([0, { out, recordings: 9, removed: 1, leftOut: 0, cut: 1, lostClasses: [] }]);
+    expect(tremolo('info', out, '--verify').status).toBe(0);
+    expect(tremolo('clean', set, '--apply', '--out', out)).toMatchObject({ status: 2, err: expect.stringMatching(/^import\/out: .*\n$/) });
+  });
+
+  it.each([
+    ['a 0-byte file', { a: 3, b: 3 }, {}, empty, /^data\/file: .*0\.f32 has 0 bytes where dataset\.json promises 16000; import/],
+    [
+      'NaN',
+      { a: 3, b: 3 },
+      { spoil: (first: Float32Array) => first.fill(Number.NaN, 9, 10) },
+      undefined,
+      /^data\/not-finite: .*0\.f32 holds NaN at/,
+    ],
+    [
+      'mixed rates',
+      { a: 3, b: 3 },
+      { fields: { sample_rate_hz: 4000 } },
+      undefined,
+      /^data\/mixed: .* 1000 Hz, .* 4000 Hz; choose with --where/,
+    ],
+    ['one recording', { a: 1 }, {}, undefined, /^data\/split: 0\.f32 is the only recording with a label; a split needs three/],
+    ['a class of two', { a: 3, b: 2 }, {}, undefined, /^data\/split: class b has fewer than three recordings.* --test KEY=VALUE/],
+    ['one class', { a: 3 }, {}, undefined, /^data\/classes: set has one class only/],
+    ['recordings shorter than a window', { a: 3, b: 3 }, { samples: 300 }, undefined, /^data\/short: /],
+    ['an empty class name', { a: 3, b: 3 }, { fields: { label: '' } }, undefined, /^data\/set: .*recordings\.0\.label/],
+  ] as const)('train refuses %s in one line with exit 2', async (_, classes, options, spoil, line) => {
+    const { set, parent } = await setOf(classes, options);
+    await spoil?.(set);
+    const { status, stdout, stderr } = spawnSync(process.execPath, [TREMOLO, 'train', set, '--out', join(parent, 'bundle')], {
+      encoding: 'utf8',
+    });
+    const lines = stderr.trim().split('\n');
+    expect([status, stdout]).toEqual([2, '']);
+    expect(lines.at(-1)).toMatch(line);
+    expect(lines.filter((text) => !/^[a-z -]+ \d+ %/.test(text))).toHaveLength(1);
+    expect(existsSync(join(parent, 'bundle'))).toBe(false);
+  });
+
   it('has help with an example', () => {
     const { status, out } = tremolo('--help');
     expect(status).toBe(0);
-    expect(out).toMatch(/usage: tremolo data info\|import\|erase[\s\S]*example: [\s\S]*example map\.yaml:/);
+    expect(out).toMatch(/usage: tremolo data info\|import\|clean\|erase[\s\S]*example: [\s\S]*example map\.yaml:/);
   });
 });

@@ -18,28 +18,31 @@ describe('the baselines', () => {
   it('tell three sounds apart that anything can tell apart, and say how far they are', async () => {
     const [train, test] = [cut(tinyRecordings(8, 1), 256), cut(tinyRecordings(4, 2), 256)];
     const progress: BaselineProgress[] = [];
-    const { ridge, forest, minirocket } = await runBaselines(train, test, [256, 2], 3, 1, (one) => progress.push(one));
+    const { ridge, forest, minirocket } = await runBaselines(train, test, [256, 2], 3, {
+      seed: 1,
+      onProgress: (one) => progress.push(one),
+    });
     for (const metrics of [ridge, forest, minirocket]) {
-      expect(metrics.windows).toBe(test.count);
-      expect(metrics.accuracy).toBeGreaterThan(0.95);
+      expect(metrics?.windows).toBe(test.count);
+      expect(metrics?.accuracy).toBeGreaterThan(0.95);
     }
     for (const baseline of ['ridge', 'forest', 'minirocket'] as const) {
       const shares = progress.filter((one) => one.baseline === baseline).map(({ share }) => share);
       expect(shares).toEqual([...shares].sort((a, b) => a - b));
-      expect(shares.at(-1)).toBe(1);
+      expect(shares.at(-1)).toBeCloseTo(({ ridge: 1, forest: 2, minirocket: 3 } as const)[baseline] / 3, 12);
     }
   });
 
   it('of labels that mean nothing are no better than chance', async () => {
     const [train, test] = [cut(tinyRecordings(8, 1), 256), cut(tinyRecordings(4, 2), 256)];
     const shuffled = { ...train, labels: train.labels.map((_, row) => (row * 7) % 3) };
-    const results = Object.values(await runBaselines(shuffled, test, [256, 2], 3, 1));
+    const results = Object.values(await runBaselines(shuffled, test, [256, 2], 3, { seed: 1 }));
     for (const { accuracy } of results) expect(accuracy).toBeLessThan(0.6);
   });
 
   it('stop when they are told to', async () => {
     const windows = cut(tinyRecordings(4, 1), 256);
-    await expect(runBaselines(windows, windows, [256, 2], 3, 1, () => {}, AbortSignal.abort())).rejects.toThrow(/abort/);
+    await expect(runBaselines(windows, windows, [256, 2], 3, { seed: 1, signal: AbortSignal.abort() })).rejects.toThrow(/abort/);
   });
 });
 
@@ -106,7 +109,7 @@ describe.skipIf(!isThere)(`the baselines on real recordings${isThere ? '' : ` (s
         splitRecordings(
           recordings.map(({ entry }) => entry),
           { kind: 'block', block, of: 10 },
-        ).test,
+        ).test.map(({ entry }) => entry),
       );
       const isTest = (recording: number) => held.has(recordings[recording].entry);
       const [train, test] = [false, true].map((which) => side(spectra, windows, isTest, which));
@@ -127,12 +130,12 @@ describe.skipIf(!isThere)(`the baselines on real recordings${isThere ? '' : ` (s
       recordings.map(({ entry }) => entry),
       { kind: 'block', block: 1, of: 10 },
     );
-    const parts = (entries: typeof train) => recordings.filter(({ entry }) => entries.includes(entry)).map((recording) => ({ recording }));
+    const parts = (pieces: typeof train) => recordings.filter(({ entry }) => pieces.some((piece) => piece.entry === entry));
     const known = parts(train).filter((_, index) => index % 6 === 0);
     expect(await findLeaks(known, parts(test), { window: 512, probes: 2 })).toMatchObject({ leaks: [], signalsRepeat: false });
-    const [{ recording: original }] = known;
+    const [original] = known;
     const copy = { ...original, entry: { ...original.entry, file: 'copy', sha256: undefined } };
-    const { leaks } = await findLeaks(known, [{ recording: copy }], { window: 512, probes: 2 });
+    const { leaks } = await findLeaks(known, [copy], { window: 512, probes: 2 });
     expect(leaks.map((leak) => [leak.kind, leak.train, leak.test])).toEqual([['signal', original.entry.file, 'copy']]);
   });
 });

@@ -1,0 +1,250 @@
+import { type Bundle, readBundle } from '../../models/bundle/bundle.ts';
+import type { Manifest } from '../../models/bundle/schema/manifest.ts';
+import type { Engine } from '../../models/engine/engine.ts';
+import { pieceLength, readPieces } from '../data/pieces.ts';
+import { channelNames, type RecordingSet } from '../data/recording-set.ts';
+import { type Piece, type SplitRule, splitRecordings } from '../data/split.ts';
+import { cutWindows, type Windows } from '../data/windows.ts';
+import { Refusal } from '../refusal.ts';
+import { readBase, type TrainedNetwork } from '../release/base.ts';
+import { type Attack, attackCurves } from './attacks.ts';
+import { BASELINES, type Baselines, runBaselines } from './baselines.ts';
+import { BundleDecider } from './bundle-decider.ts';
+import { type Evaluation, evaluateDecisions, type TestFigures } from './evaluate.ts';
+import type { Metrics } from './metrics.ts';
+import { ROBUSTNESS_WINDOWS, type RobustnessCurve, robustnessCurves } from './robustness-curves.ts';
+import { joinWindows, pickWindows, spreadEvenly } from './sampling.ts';
+import { measureTiming, type Timing } from './timing.ts';
+
+export interface EvaluateOptions {
+  /** Evaluate on the test part of a split; on every labelled recording where absent. */
+  readonly split?: SplitRule;
+  /** Channels of the set that take the places of the bundle's, in order; those of the same names where absent. */
+  readonly channels?: readonly string[];
+  /** Rate to resample to, which must be the bundle's; needed where a recording has another. */
+  readonly rateHz?: number;
+  /** Leaves out baselines, robustness and attacks. */
+  readonly quick: boolean;
+  /** Fit the baselines on the other parts of the split; without a split there is nothing to fit them on. */
+  readonly baselines: boolean;
+  /** A field of the recordings; figures for each of its values. */
+  readonly by?: string;
+  readonly seed: number;
+}
+
+type BaselineFigures = Omit<Metrics, 'confusion'>;
+
+export interface BundleEvaluation extends Evaluation {
+  readonly bundle: { readonly name: string; readonly digest: string };
+  readonly set: string;
+  /** What was evaluated on, for people. */
+  readonly part: string;
+  readonly recordings: number;
+  readonly classes: readonly string[];
+  readonly by?: readonly ({ readonly value: string } & TestFigures)[];
+  readonly baselines?: Readonly<Partial<Record<keyof Baselines, BaselineFigures>>>;
+  readonly timing: Timing;
+  readonly robustness?: readonly RobustnessCurve[];
+  readonly attacks?: readonly Attack[];
+}
+
+/** Told where the work is: a title once, then shares from 0 to 1. */
+export type OnStage = (title: string) => (share: number, note?: string) => void;
+
+/**
+ * Everything that `tremolo evaluate` says of a bundle on recordings, read one recording at a time. Attacks need the float network, which a
+ * bundle has only where it was trained.
+ *
+ * @throws Refusal where bundle and set do not fit each other, or no chosen recording can be evaluated
+ */
+export async function evaluateBundle(
+  engine: Engine,
+  folder: string,
+  set: RecordingSet,
+  options: EvaluateOptions,
+  onStage: OnStage = () => () => {},
+  signal?: AbortSignal,
+): Promise<BundleEvaluation> {
+  const { bundle, network } = await openForEvaluation(folder, options.quick);
+  const { manifest } = bundle;
+  const { recipe, classes } = manifest;
+  const shape = [recipe.window, recipe.channels.length] as const;
+  const { test, rest, part } = partsOf(set, manifest, options);
+  const read = (pieces: readonly Piece[]) => readPieces(set, pieces, options.channels ?? recipe.channels, options.rateHz);
+
+  const decider = await BundleDecider.open(engine, bundle);
+  try {
+    const decided = await decideRecordings(decider, test, manifest, read, onStage('decide'), signal);
+    const { labels, recordings, probabilities, sample } = decided;
+    const evaluation = evaluateDecisions({ labels, recordings, probabilities, classes });
+    const by = options.by === undefined ? undefined : figuresBy(options.by, test, decided, classes);
+    const timing = await measureTiming(decider.session, decider.feedsOf(sample, 0), recipe, { signal });
+    const said = {
+      bundle: { name: manifest.name, digest: bundle.digest },
+      set: set.name,
+      part,
+      recordings: new Set(recordings).size,
+      classes,
+      ...evaluation,
+      ...(by && { by }),
+    };
+    if (options.quick) return { ...said, timing };
+    const baselines =
+      rest && options.baselines
+        ? await fitBaselines(await read(rest), await read(test), manifest, options.seed, onStage, signal)
+        : undefined;
+    const probabilitiesOf = (windows: Windows) => decider.probabilitiesOf(windows, signal);
+    const robustness = await robustnessCurves(probabilitiesOf, sample, shape, classes.length, options.seed, onStage('robustness'), signal);
+    const attacks =
+      network &&
+      (await attackCurves(engine, { ...network, probabilitiesOf }, sample, { seed: options.seed, onProgress: onStage('attacks'), signal }));
+    return { ...said, ...(baselines && { baselines }), timing, robustness, ...(attacks && { attacks }) };
+  } finally {
+    await decider.release();
+  }
+}
+
+async function openForEvaluation(folder: string, quick: boolean): Promise<{ bundle: Bundle; network?: TrainedNetwork }> {
+  const bundle = await readBundle(folder);
+  if (quick || !bundle.manifest.parts.server) return { bundle };
+  return { bundle, network: readBase(await readBundle(folder, ['core', 'server'])).primary };
+}
+
+/** What is evaluated on, and what baselines may be fitted on. @throws Refusal where the bundle cannot decide on the set */
+function partsOf(set: RecordingSet, manifest: Manifest, options: EvaluateOptions): { test: Piece[]; rest?: Piece[]; part: string } {
+  const { recipe } = manifest;
+  const rateHz = options.rateHz ?? recipe.sampleRateHz;
+  const refuse = (code: string, message: string) => new Refusal(`evaluate/${code}`, message);
+  if (rateHz !== recipe.sampleRateHz)
+    throw refuse('rate', `${manifest.name} decides at ${recipe.sampleRateHz} Hz; say --rate ${recipe.sampleRateHz}`);
+  if (options.channels && options.channels.length !== recipe.channels.length) {
+    throw refuse(
+      'channels',
+      `${manifest.name} takes ${recipe.channels.length} channels (${recipe.channels}); --channels names ${options.channels.length}`,
+    );
+  }
+  const labelled = set.recordings.filter(({ label }) => label !== null);
+  if (labelled.length === 0) throw refuse('labels', `no chosen recording of ${set.name} has a label`);
+  const split = options.split && splitRecordings(set.recordings, options.split, { window: recipe.window, rateHz: options.rateHz });
+  const test = split ? [...split.test] : labelled.map((entry) => ({ entry }));
+  const rest = split && [...split.train, ...split.validation];
+  checkFit(set, [...test, ...(rest ?? [])], manifest, options);
+  const { by } = options;
+  if (by !== undefined && !test.some(({ entry }) => by in entry)) {
+    throw refuse('by', `no chosen recording has a field ${by}; data info lists the fields`);
+  }
+  const long = test.filter((piece) => resampledLength(piece, rateHz) >= recipe.window);
+  if (long.length === 0) throw refuse('short', `no chosen recording of ${set.name} has ${recipe.window} samples at ${rateHz} Hz`);
+  return { test: long, rest, part: split?.description ?? 'all labelled recordings' };
+}
+
+function checkFit(set: RecordingSet, pieces: readonly Piece[], { name, recipe, classes }: Manifest, options: EvaluateOptions): void {
+  const wanted = options.channels ?? recipe.channels;
+  const unknown = [...new Set(pieces.map(({ entry }) => entry.label!))].filter((label) => !classes.includes(label));
+  if (unknown.length > 0) {
+    throw new Refusal(
+      'evaluate/classes',
+      `${set.name} has class ${unknown.join(', ')}, which ${name} does not know; leave it out with --where or rename it with --relabel PATTERN=CLASS (${classes.join(', ')})`,
+    );
+  }
+  for (const { entry } of pieces) {
+    const missing = wanted.filter((channel) => !channelNames(entry).includes(channel));
+    if (missing.length > 0) {
+      throw new Refusal(
+        'evaluate/channels',
+        `${entry.file} has no channel ${missing.join(', ')}; it has ${channelNames(entry).join(', ')}: name those that take their places with --channels`,
+      );
+    }
+    if (entry.sample_rate_hz !== recipe.sampleRateHz && options.rateHz === undefined) {
+      throw new Refusal(
+        'evaluate/rate',
+        `${entry.file} has ${entry.sample_rate_hz} Hz, ${name} decides at ${recipe.sampleRateHz} Hz; say --rate ${recipe.sampleRateHz} to resample`,
+      );
+    }
+  }
+}
+
+function resampledLength(piece: Piece, rateHz: number): number {
+  return Math.floor((pieceLength(piece) * rateHz) / piece.entry.sample_rate_hz);
+}
+
+interface Decided {
+  readonly labels: Int32Array;
+  /** Index of each window's piece. */
+  readonly recordings: Int32Array;
+  readonly probabilities: Float32Array;
+  /** Windows enough of every class for the robustness tier. */
+  readonly sample: Windows;
+}
+
+/** One recording at a time: a set may be larger than memory. */
+async function decideRecordings(
+  decider: BundleDecider,
+  pieces: readonly Piece[],
+  { recipe, classes }: Manifest,
+  read: (pieces: readonly Piece[]) => ReturnType<typeof readPieces>,
+  onProgress: (share: number, note?: string) => void,
+  signal?: AbortSignal,
+): Promise<Decided> {
+  const ofClass = (label: string | null) => pieces.filter(({ entry }) => entry.label === label).length;
+  const parts: (Omit<Decided, 'sample'> & { sample: Windows })[] = [];
+  for (const [index, piece] of pieces.entries()) {
+    signal?.throwIfAborted();
+    const cut = cutWindows(await read([piece]), classes, recipe.window, recipe.stride);
+    const windows = { ...cut, recordings: cut.recordings.map(() => index) };
+    const kept = spreadEvenly([...windows.labels.keys()], Math.ceil(ROBUSTNESS_WINDOWS / ofClass(piece.entry.label)));
+    parts.push({
+      labels: windows.labels,
+      recordings: windows.recordings,
+      probabilities: await decider.probabilitiesOf(windows, signal),
+      sample: pickWindows(windows, kept),
+    });
+    onProgress((index + 1) / pieces.length, piece.entry.file);
+  }
+  const joined = joinWindows(
+    parts.map(({ labels, recordings, probabilities }) => ({ labels, recordings, samples: probabilities, count: labels.length })),
+  );
+  return {
+    labels: joined.labels,
+    recordings: joined.recordings,
+    probabilities: joined.samples,
+    sample: joinWindows(parts.map(({ sample }) => sample)),
+  };
+}
+
+/** Figures for each value of a field, in the order in which the values appear. */
+function figuresBy(
+  key: string,
+  pieces: readonly Piece[],
+  decided: Decided,
+  classes: readonly string[],
+): ({ value: string } & TestFigures)[] {
+  const values = pieces.map(({ entry }) => String(entry[key]));
+  const { labels, recordings, probabilities } = decided;
+  return [...new Set(values)].map((value) => {
+    const rows = [...recordings.keys()].filter((row) => values[recordings[row]] === value);
+    const own = pickWindows({ samples: probabilities, labels, recordings, count: labels.length }, rows);
+    const { test } = evaluateDecisions({ labels: own.labels, recordings: own.recordings, probabilities: own.samples, classes });
+    return { value, ...test };
+  });
+}
+
+async function fitBaselines(
+  train: Awaited<ReturnType<typeof readPieces>>,
+  test: Awaited<ReturnType<typeof readPieces>>,
+  { recipe, classes }: Manifest,
+  seed: number,
+  onStage: OnStage,
+  signal?: AbortSignal,
+): Promise<Partial<Record<keyof Baselines, BaselineFigures>>> {
+  const cut = (recordings: typeof train) => cutWindows(recordings, classes, recipe.window, recipe.stride);
+  const report = onStage('baselines');
+  const shape = [recipe.window, recipe.channels.length] as const;
+  const made = await runBaselines(cut(train), cut(test), shape, classes.length, {
+    seed,
+    onProgress: ({ baseline, share }) => report(share, baseline),
+    signal,
+  });
+  const brief = ({ confusion, ...figures }: Metrics): BaselineFigures => figures;
+  return Object.fromEntries(BASELINES.flatMap((name) => (made[name] ? [[name, brief(made[name])]] : [])));
+}

@@ -1,0 +1,156 @@
+import type { AdapterScheme } from '../../models/adapters/scheme.ts';
+import type { Engine } from '../../models/engine/engine.ts';
+import { createNetwork, type NetworkOptions } from '../../models/networks/index.ts';
+import { Random } from '../../models/networks/random.ts';
+import type { Graph } from '../../models/trace/graph.ts';
+import { NOVELTY_CONSTANTS } from '../../models/training/novelty.ts';
+import { traceInference } from '../../models/training/trace-inference.ts';
+import type { Recording } from '../data/recording-set.ts';
+import { cutWindows, type Windows } from '../data/windows.ts';
+import { Refusal } from '../refusal.ts';
+import type { TrainedNetwork } from '../release/base.ts';
+import { runNetwork } from '../train/run-windows.ts';
+import { type TrainProgress, type TrainSettings, trainNetwork } from '../train/train-network.ts';
+import { conformalThreshold, fitMahalanobis, type NoveltyDecision, type NoveltyFit, noveltyScores } from './novelty.ts';
+import { PRETEXT_CLASSES, pretextRecordings } from './pretext.ts';
+
+/** Classes of a novelty bundle. */
+export const NOVELTY_CLASSES = ['normal', 'novel'] as const;
+/** Share of healthy windows that may be called novel. */
+export const FALSE_ALARM_SHARE = 0.01;
+/** Changed copies of a recording, each kind of change. */
+const VARIANTS = 2;
+
+export interface NoveltyRequest {
+  /** Healthy recordings to learn from. */
+  readonly train: readonly Recording[];
+  /** Healthy recordings, or later time blocks of them, that choose the threshold. */
+  readonly validation: readonly Recording[];
+  /** The network to train, its channels those of the recordings; `classes` is not looked at. */
+  readonly options: NetworkOptions;
+  readonly settings: TrainSettings;
+  /** Samples from one window's start to the next. */
+  readonly stride: number;
+  /** A network of a bundle of this kind of machine, whose embedding is taken as it is: nothing is trained. */
+  readonly from?: TrainedNetwork;
+  /** Default {@link FALSE_ALARM_SHARE}. */
+  readonly share?: number;
+  readonly onProgress?: (progress: TrainProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface FittedNovelty {
+  /** With two classes, as the manifest has them; its head is zero and decides nothing. */
+  readonly trained: TrainedNetwork;
+  readonly reference: NoveltyFit;
+  /** Of the float network; take {@link calibrateNovelty} for the graph that is deployed. */
+  readonly decision: NoveltyDecision;
+}
+
+/**
+ * What decides between `normal` and `novel` where only healthy recordings exist: an embedding that has learnt to tell healthy recordings from
+ * changed copies of themselves, or that of another bundle, and the distance from where healthy windows lie in it.
+ *
+ * Says "new", not "wrong": a healthy machine of another make, or under a load that was not recorded, is new.
+ *
+ * @throws Refusal data/short where there are too few windows to train or to choose a threshold on
+ */
+export async function fitNovelty(engine: Engine, request: NoveltyRequest): Promise<FittedNovelty> {
+  const { train, validation, settings, stride, from, share = FALSE_ALARM_SHARE, onProgress, signal } = request;
+  const options = from?.options ?? request.options;
+  const cut = (recordings: readonly Recording[]) =>
+    cutWindows(
+      recordings.map((recording) => ({ ...recording, label: NOVELTY_CLASSES[0] })),
+      NOVELTY_CLASSES,
+      options.window,
+      stride,
+    );
+  const [known, held] = [cut(train), cut(validation)];
+  if (known.count === 0) throw new Refusal('data/short', `no healthy recording has ${options.window} samples`);
+  refuseFewWindows(held.count, share);
+  const embedder =
+    from ??
+    (await trainNetwork(engine, {
+      options: { ...options, classes: PRETEXT_CLASSES.length },
+      recordings: pretextRecordings(train, VARIANTS, new Random(settings.seed)),
+      classes: PRETEXT_CLASSES,
+      settings,
+      onProgress,
+      signal,
+    }));
+  const reference = await fitReference(engine, embedder, known, settings.seed);
+  const { embeddings } = await runNetwork(engine, embedder, held);
+  return { trained: withoutHead(embedder), reference, decision: noveltyDecision(noveltyScores(reference, embeddings), share) };
+}
+
+/** Where the windows of a training set lie in a network's embedding. */
+export async function fitReference(engine: Engine, trained: TrainedNetwork, windows: Windows, seed: number): Promise<NoveltyFit> {
+  const { embeddings } = await runNetwork(engine, trained, windows);
+  return fitMahalanobis(embeddings, windows.labels, { parts: embeddingParts(trained.options), seed });
+}
+
+/** An attention network's embedding is its class token and the mean of the others; those of other kinds are of one piece. */
+function embeddingParts({ kind }: NetworkOptions): number {
+  return kind === 'attention' ? 2 : 1;
+}
+
+/**
+ * From scores of held-out healthy windows to probabilities. P(novel) is one half at the conformal threshold and `share` at the median: log-odds are
+ * a straight line in the score through these two points.
+ *
+ * @throws Refusal data/short where there are too few scores for so small a share
+ */
+export function noveltyDecision(scores: Float32Array, share: number = FALSE_ALARM_SHARE): NoveltyDecision {
+  refuseFewWindows(scores.length, share);
+  const threshold = conformalThreshold(scores, share);
+  const median = scores.slice().sort()[scores.length >> 1];
+  // Scores that are all alike leave no slope to see; any steep one will do.
+  return { threshold, slope: Math.log((1 - share) / share) / Math.max(threshold - median, 1e-3) };
+}
+
+function refuseFewWindows(count: number, share: number): void {
+  const needed = Math.ceil(1 / share - 1e-9) - 1;
+  if (count < needed) {
+    throw new Refusal('data/short', `${count} healthy windows are left to choose a threshold on, ${needed} are needed; record longer`);
+  }
+}
+
+/** The same network with a head for two classes, all zero. */
+function withoutHead({ options, weights }: TrainedNetwork): TrainedNetwork {
+  const shaped = { ...options, classes: NOVELTY_CLASSES.length };
+  const [from, to] = [createNetwork(options).parameters, createNetwork(shaped).parameters];
+  const parameters = new Float32Array(to.size);
+  for (const { name } of to.parameters) {
+    if (!name.startsWith('head.')) to.view(parameters, name).set(from.view(weights.parameters, name));
+  }
+  return { options: shaped, weights: { parameters, statistics: weights.statistics } };
+}
+
+/** The deciding graph of a novelty bundle in float32, ready for the int8 pass: `logits`, `probabilities`, `embedding`, `novelty`. */
+export function noveltyGraph({ trained, reference, decision }: FittedNovelty, adapter?: AdapterScheme): Graph {
+  const options = { input: 'int16', adapter, reference: false, temperature: 1, novelty: { reference, decision } } as const;
+  return traceInference(createNetwork(trained.options), options, trained.weights);
+}
+
+/**
+ * The same graph, which decides by what it makes of held-out healthy windows itself: int8 moves scores a little.
+ *
+ * @param graph of {@link noveltyGraph}, before or after the int8 pass
+ * @param scores its output `novelty` on validation windows
+ */
+export function calibrateNovelty(
+  graph: Graph,
+  scores: Float32Array,
+  share: number = FALSE_ALARM_SHARE,
+): { graph: Graph; decision: NoveltyDecision } {
+  const decision = noveltyDecision(scores, share);
+  const initializers = new Map(graph.initializers);
+  const replace = (name: string, values: Float32Array) => {
+    const initializer = initializers.get(name);
+    if (!initializer) throw new Error(`the graph has no constant ${name}; it does not decide by novelty`);
+    initializers.set(name, { ...initializer, values });
+  };
+  replace(NOVELTY_CONSTANTS.threshold, Float32Array.of(decision.threshold));
+  replace(NOVELTY_CONSTANTS.slope, Float32Array.of(0, decision.slope));
+  return { graph: { ...graph, initializers }, decision };
+}

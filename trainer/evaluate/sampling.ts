@@ -1,0 +1,67 @@
+import type { Windows } from '../data/windows.ts';
+
+/** Some of the windows, in the order of `rows`. */
+export function pickWindows(windows: Windows, rows: readonly number[]): Windows {
+  const size = windows.count === 0 ? 0 : windows.samples.length / windows.count;
+  const samples = new Float32Array(rows.length * size);
+  rows.forEach((row, index) => {
+    samples.set(windows.samples.subarray(row * size, (row + 1) * size), index * size);
+  });
+  return {
+    samples,
+    labels: Int32Array.from(rows, (row) => windows.labels[row]),
+    recordings: Int32Array.from(rows, (row) => windows.recordings[row]),
+    count: rows.length,
+  };
+}
+
+/** At most `count` of the items, evenly spread, in their order. */
+export function spreadEvenly<T>(items: readonly T[], count: number): T[] {
+  if (items.length <= count) return [...items];
+  return Array.from({ length: count }, (_, index) => items[Math.floor(((index + 0.5) * items.length) / count)]);
+}
+
+/**
+ * At most `most` windows, as many of each class as there are while others have more, evenly spread over those of the class and in their order:
+ * windows of a recording stay side by side.
+ */
+export function balancedSample(windows: Windows, most: number): Windows {
+  const byClass = new Map<number, number[]>();
+  windows.labels.forEach((label, row) => {
+    const rows = byClass.get(label);
+    if (rows) rows.push(row);
+    else byClass.set(label, [row]);
+  });
+  let left = most;
+  const chosen = [...byClass.values()]
+    .sort((a, b) => a.length - b.length)
+    .flatMap((rows, index, all) => {
+      // The smallest class first: what it cannot fill goes to the others.
+      const own = spreadEvenly(rows, Math.floor(left / (all.length - index)));
+      left -= own.length;
+      return own;
+    });
+  return pickWindows(
+    windows,
+    chosen.sort((a, b) => a - b),
+  );
+}
+
+/** Windows of several recordings or sets one after another; recordings keep their numbers. */
+export function joinWindows(parts: readonly Windows[]): Windows {
+  const total = (of: (part: Windows) => number) => parts.reduce((sum, part) => sum + of(part), 0);
+  const joined = {
+    samples: new Float32Array(total(({ samples }) => samples.length)),
+    labels: new Int32Array(total(({ count }) => count)),
+    recordings: new Int32Array(total(({ count }) => count)),
+    count: total(({ count }) => count),
+  };
+  let [row, at] = [0, 0];
+  for (const { samples, labels, recordings, count } of parts) {
+    joined.samples.set(samples, at);
+    joined.labels.set(labels, row);
+    joined.recordings.set(recordings, row);
+    [row, at] = [row + count, at + samples.length];
+  }
+  return joined;
+}

@@ -1,0 +1,129 @@
+import { type Engine, emptyTensor, floatTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
+import { featureCount } from '../../models/networks/front-end.ts';
+import { createNetwork } from '../../models/networks/index.ts';
+import type { Network } from '../../models/networks/network.ts';
+import { Random } from '../../models/networks/random.ts';
+import { encodeOnnx } from '../../models/trace/onnx.ts';
+import { traceFrontEnd } from '../../models/training/trace-inference.ts';
+import { traceForward } from '../../models/training/trace-training.ts';
+import type { Windows } from '../data/windows.ts';
+import type { TrainedNetwork } from '../release/base.ts';
+
+/** Windows a run. */
+const BATCH = 64;
+
+/** Rows of several runs one after the other. */
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(rows.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of rows) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** Windows through a graph in batches: one output's rows, [count, width]. */
+export async function runWindows(
+  engine: Engine,
+  graph: Uint8Array,
+  windows: Windows,
+  [window, channels]: readonly [number, number],
+  output: string,
+): Promise<Float32Array> {
+  const session = await engine.load({ graph });
+  const rows: Float32Array[] = [];
+  const size = window * channels;
+  for (let from = 0; from < windows.count; from += BATCH) {
+    const count = Math.min(BATCH, windows.count - from);
+    const feeds: Record<string, TensorData> = {
+      window: floatTensor(windows.samples.subarray(from * size, (from + count) * size), [count, window, channels]),
+      scale: floatTensor(new Float32Array(count * channels).fill(1), [count, channels]),
+    };
+    rows.push((await session.run(feeds))[output].values as Float32Array);
+  }
+  await session.release();
+  return joined(rows);
+}
+
+/** Mean and inverse deviation of every feature over the windows, as the network's statistics; tokens of one kind share theirs. */
+export async function measureStatistics(engine: Engine, network: Network, windows: Windows): Promise<Float32Array> {
+  const { window, channels } = network.frontEnd;
+  const features = await runWindows(engine, encodeOnnx(traceFrontEnd(network, 'float32')), windows, [window, channels], 'features');
+  const statistics = network.statistics.initialize(new Random(0));
+  const rowSize = features.length / windows.count;
+  let offset = 0;
+  for (const { kind, tokens, width } of network.parts) {
+    const mean = network.statistics.view(statistics, `${kind}.mean`);
+    const inverse = network.statistics.view(statistics, `${kind}.inverseDeviation`);
+    const [sum, square] = [new Float64Array(width), new Float64Array(width)];
+    for (let row = 0; row < windows.count; row++) {
+      for (let at = 0; at < tokens * width; at++) {
+        const value = features[row * rowSize + offset + at];
+        sum[at % width] += value;
+        square[at % width] += value * value;
+      }
+    }
+    const count = windows.count * tokens;
+    for (let column = 0; column < width; column++) {
+      mean[column] = sum[column] / count;
+      const variance = Math.max(0, square[column] / count - (sum[column] / count) ** 2);
+      // A feature that never changed says nothing; without the floor its first change would drown all others.
+      inverse[column] = 1 / Math.max(Math.sqrt(variance), 1e-2);
+    }
+    offset += tokens * width;
+  }
+  return statistics;
+}
+
+/** Logits and embeddings of windows through a float network, [count, classes] and [count, E]. */
+export async function runNetwork(
+  engine: Engine,
+  { options, weights }: TrainedNetwork,
+  windows: Windows,
+): Promise<{ logits: Float32Array; embeddings: Float32Array }> {
+  const network = createNetwork(options);
+  const { window, channels } = network.frontEnd;
+  const frontEnd = encodeOnnx(traceFrontEnd(network, 'float32', weights.statistics));
+  const features = await runWindows(engine, frontEnd, windows, [window, channels], 'features');
+  const runner = await FeatureRunner.create(engine, network, weights.statistics);
+  const made = await runner.run(weights.parameters, features, windows.count);
+  await runner.release();
+  return made;
+}
+
+/** Runs a network on features that were made once, with whatever parameters it has just now. */
+export class FeatureRunner {
+  readonly #session: Session;
+  readonly #width: number;
+
+  private constructor(session: Session, width: number) {
+    this.#session = session;
+    this.#width = width;
+  }
+
+  static async create(engine: Engine, network: Network, statistics: Float32Array): Promise<FeatureRunner> {
+    const graph = traceForward(network, { batch: BATCH, input: 'features', featureMask: false }, { statistics });
+    return new FeatureRunner(await engine.load({ graph: encodeOnnx(graph) }), featureCount(network.parts));
+  }
+
+  /** features: standardised, [count, F] -> logits [count, classes], embeddings [count, E] */
+  async run(parameters: Float32Array, features: Float32Array, count: number): Promise<{ logits: Float32Array; embeddings: Float32Array }> {
+    const trainable = floatTensor(parameters, [parameters.length]);
+    const padded = emptyTensor('float32', [BATCH, this.#width]);
+    const [logits, embeddings]: [Float32Array[], Float32Array[]] = [[], []];
+    for (let from = 0; from < count; from += BATCH) {
+      const rows = Math.min(BATCH, count - from);
+      (padded.values as Float32Array).set(features.subarray(from * this.#width, (from + rows) * this.#width));
+      const made = await this.#session.run({ trainable, features: padded });
+      const taken = ({ values }: TensorData) => (values as Float32Array).slice(0, (rows * values.length) / BATCH);
+      logits.push(taken(made.logits));
+      embeddings.push(taken(made.embedding));
+    }
+    return { logits: joined(logits), embeddings: joined(embeddings) };
+  }
+
+  release(): Promise<void> {
+    return this.#session.release();
+  }
+}
