@@ -98,6 +98,11 @@ let runner: BatchRunner | undefined;
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   const engine = await createEngine(message.engine, message.wasmFolder);
   const bundle = await readBundle(message.bundleFolder);
+  if (bundle.manifest.reference)
+    throw new BundleRefusal(
+      'bundle/graph',
+      `${bundle.manifest.name} decides on what differs from a reference, and no machine here has one`,
+    );
   const session = await engine.load(bundleModel(bundle, FILES.infer));
   const largestAnswerError = await checkAnswers(bundle, session);
   runner = new BatchRunner(

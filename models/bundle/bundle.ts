@@ -97,7 +97,7 @@ export function openBundle(manifest: Manifest, digest: string, files: ReadonlyMa
       throw new BundleRefusal('bundle/graph', `${FILES.infer}: ${what} is [${actual ?? 'missing'}], the manifest makes it [${wanted}]`);
     }
   };
-  const { recipe, classes, network } = manifest;
+  const { recipe, classes, network, novelty, reference } = manifest;
   if (network.window !== recipe.window || network.channels !== recipe.channels.length || network.classes !== classes.length) {
     throw new BundleRefusal('bundle/manifest', 'manifest.json: network, recipe and classes disagree about window, channels or classes');
   }
@@ -105,6 +105,11 @@ export function openBundle(manifest: Manifest, digest: string, files: ReadonlyMa
   expect('input adapterBank', inputs.adapterBank, ['K', bankLayout(manifest).size]);
   expect('output logits', outputs.logits, ['N', classes.length]);
   expect('output probabilities', outputs.probabilities, ['N', classes.length]);
+  if (novelty) expect('output novelty', outputs.novelty, ['N']);
+  if (reference || inputs.referenceBank) {
+    expect('output features', outputs.features, ['N', inputs.referenceBank?.[1]]);
+    expect('input referenceIndex', inputs.referenceIndex, reference ? ['N'] : []);
+  }
   const base = baseDigest(files);
   if (base !== manifest.base)
     throw new BundleRefusal(
@@ -196,9 +201,8 @@ export function answerBank(size: number): TensorData {
 export async function checkAnswers(bundle: Bundle, session: Session): Promise<number> {
   const { manifest, files } = bundle;
   const { tensors } = decodeSafetensors(files.get(FILES.answers) ?? new Uint8Array(), FILES.answers);
-  const { window, scale, adapterIndex, logits: expected } = tensors;
-  const adapterBank = answerBank(bankLayout(manifest).size);
-  const feeds: Record<string, TensorData> = { window, scale, adapterBank, adapterIndex };
+  const { logits: expected, ...inputs } = tensors;
+  const feeds: Record<string, TensorData> = { ...inputs, adapterBank: answerBank(bankLayout(manifest).size) };
   let logits: Float32Array;
   try {
     logits = (await session.run(feeds)).logits.values as Float32Array;

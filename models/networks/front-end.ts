@@ -2,7 +2,20 @@ import * as tf from '@tensorflow/tfjs-core';
 import type { ParameterSpec } from './parameters.ts';
 
 /** Which kinds of tokens a window becomes. */
-export type TokenKind = 'frames' | 'spectrum' | 'envelope' | 'statistics' | 'patches';
+export type TokenKind =
+  | 'frames'
+  | 'spectrum'
+  | 'envelope'
+  | 'statistics'
+  | 'patches'
+  /** The log spectrum under a Hann window: strong lines do not leak into weak ones. */
+  | 'tapered'
+  /** Log powers of 32 equal bands, under a Hann window too. */
+  | 'bands'
+  /** Spectra of how the magnitudes of four bands go up and down: envelope analysis without knowing where a fault rings. */
+  | 'demodulation'
+  /** Skewness, log kurtosis, log crest factor and log shape factor: how spiked a waveform is, whatever its size. */
+  | 'shape';
 
 export interface FrontEndOptions {
   /** Samples a window, 16 * a power of two from 128 to 4096. */
@@ -27,9 +40,19 @@ const FRAME = 64;
 /** Floor under a power before its logarithm, relative to white noise of the same energy. */
 const POWER_FLOOR = 1e-5;
 const STATISTICS = 3;
+const SHAPE_FACTORS = 4;
+const BANDS = 32;
+const BAND_FLOOR = 1e-3;
 /** Floats in the widest vector register (AVX-512). */
 const REGISTER = 16;
 const ENVELOPE_ROWS = 4;
+/**
+ * Bands centred at 1.5, 3.5, 5.5 and 7.5 sixteenths of the rate, each as wide as it is far from the next: what a Hann window of 16 samples lets
+ * through. Their magnitudes are taken every 4 samples.
+ */
+const DEMODULATION = { frame: 16, hop: 4, centres: [1.5, 3.5, 5.5, 7.5], bins: 32, floor: 1 } as const;
+/** Mean square of a Hann window. */
+const HANN_POWER = 0.375;
 
 export function featureParts({ window, channels, tokens, patch, hop }: FrontEndOptions): FeaturePart[] {
   const { fine } = factors(window);
@@ -39,12 +62,21 @@ export function featureParts({ window, channels, tokens, patch, hop }: FrontEndO
     envelope: [1, (window / fine) * ENVELOPE_ROWS],
     statistics: [1, STATISTICS],
     patches: [Math.floor(window / patch), patch],
+    tapered: [1, window / 2],
+    bands: [1, BANDS],
+    demodulation: [1, DEMODULATION.centres.length * demodulationBins(window)],
+    shape: [1, SHAPE_FACTORS],
   };
   return tokens.map((kind) => ({
     kind,
     tokens: shapes[kind][0],
     width: shapes[kind][1] * channels,
   }));
+}
+
+/** Bins of each band's magnitude spectrum: 32, from one cycle a window on; no more than its values can tell. */
+function demodulationBins(window: number): number {
+  return Math.min(DEMODULATION.bins, window / DEMODULATION.hop / 2);
 }
 
 /** window = coarse * fine: the two factors of the Fourier transform (Cooley and Tukey 1965). */
@@ -112,17 +144,73 @@ function cutFrames(x: tf.Tensor, window: number, hop: number): tf.Tensor {
   return tf.concat([tf.slice(halves, [0, 0, 0], [-1, frames, hop]), tf.slice(halves, [0, 1, 0], [-1, frames, hop])], 2);
 }
 
+/** A Hann window as a column [length, 1]. */
+function hann(length: number): tf.Tensor {
+  return tf.sub(0.5, tf.mul(fourierFactors(column(length), tf.ones([1, 1]), length).cos, 0.5));
+}
+
+/** Power spectrum under a Hann window. x: [R, window] -> [R, window / 2]; 1 on average for white noise of unit variance */
+function taperedSpectrum(x: tf.Tensor, window: number): tf.Tensor {
+  const taper = tf.mul(tf.reshape(hann(window), [1, window]), 1 / Math.sqrt(HANN_POWER));
+  return powerSpectrum(tf.mul(x, taper), window, window / 32);
+}
+
+/** Log powers of equal bands; 32 wide, so that every logarithm is taken alike. x: [R, window] -> [R, 32] */
+function bandPowers(x: tf.Tensor, window: number): tf.Tensor {
+  const bins = tf.reshape(taperedSpectrum(x, window), [-1, BANDS, window / 2 / BANDS]);
+  return tf.log(tf.add(tf.mean(bins, 2), BAND_FLOOR));
+}
+
+/**
+ * Spectra of the magnitudes of four bands, each with zero mean and unit deviation: log(power + 1), where 1 is white noise.
+ *
+ * Short filters stand for the analytic signal of each band (Hilbert transform): a small fraction of the products, and no worse on unseen
+ * bearings.
+ *
+ * x: [R, window] -> [R, 4 * bins], band after band
+ */
+function demodulate(x: tf.Tensor, window: number): tf.Tensor {
+  const { frame, hop, centres, floor } = DEMODULATION;
+  const steps = tf.reshape(x, [-1, window / hop, hop]);
+  const count = (window - frame) / hop + 1;
+  const frames = tf.concat(
+    Array.from({ length: frame / hop }, (_, step) => tf.slice(steps, [0, step, 0], [-1, count, hop])),
+    2,
+  );
+  const shifted = fourierFactors(column(frame), tf.tensor2d([...centres], [1, centres.length]), frame);
+  const filters = tf.mul(tf.concat([shifted.cos, shifted.sin], 1), hann(frame));
+  const [re, im] = tf.split(tf.square(tf.matMul(tf.reshape(frames, [-1, frame]), filters)), 2, 1);
+  const magnitude = tf.reshape(tf.sqrt(tf.add(tf.add(re, im), 1e-12)), [-1, count, centres.length]);
+  const series = tf.reshape(tf.transpose(magnitude, [0, 2, 1]), [-1, count]);
+  const centered = tf.sub(series, tf.mean(series, 1, true));
+  const scaled = tf.div(centered, tf.sqrt(tf.add(tf.mean(tf.square(centered), 1, true), 1e-9)));
+  const bins = demodulationBins(window);
+  const { cos, sin } = fourierFactors(column(count), tf.add(row(bins), 1), window / hop);
+  const [real, imaginary] = tf.split(tf.square(tf.matMul(scaled, tf.mul(tf.concat([cos, sin], 1), hann(count)))), 2, 1);
+  const power = tf.mul(tf.add(real, imaginary), 1 / (HANN_POWER * count));
+  return tf.reshape(tf.log(tf.add(power, floor)), [-1, centres.length * bins]);
+}
+
+/**
+ * Logarithms of some numbers a window. onnxruntime takes logarithms of whole vector registers by another polynomial than those of the rest: a
+ * row of a register's width keeps a window's logarithms from depending on its place in the batch.
+ *
+ * columns: [R, 1] each -> [R, columns]
+ */
+function logColumns(columns: readonly tf.Tensor[]): tf.Tensor {
+  const padding = tf.broadcastTo(tf.add(tf.mul(columns[0], 0), 1), [columns[0].shape[0], REGISTER - columns.length]);
+  return tf.slice(tf.log(tf.concat([...columns, padding], 1)), [0, 0], [-1, columns.length]);
+}
+
 /** Log power of Hann-windowed frames of 64 samples. x: [R, window] -> [R, frames, 32], without the bin at half the rate */
 function frameSpectra(x: tf.Tensor, window: number, hop: number): tf.Tensor {
   const framed = cutFrames(x, window, hop);
   const bins = FRAME / 2;
   const { cos, sin } = fourierFactors(column(FRAME), row(bins), FRAME);
-  const hann = tf.sub(0.5, tf.mul(fourierFactors(column(FRAME), tf.ones([1, 1]), FRAME).cos, 0.5));
-  const transform = tf.mul(tf.concat([cos, sin], 1), hann);
+  const transform = tf.mul(tf.concat([cos, sin], 1), hann(FRAME));
   const squared = tf.square(tf.matMul(tf.reshape(framed, [-1, FRAME]), transform));
   const [re, im] = tf.split(squared, 2, 1);
-  // The Hann window's energy is 3/8 of the frame's.
-  const power = tf.mul(tf.add(re, im), 1 / (0.375 * FRAME));
+  const power = tf.mul(tf.add(re, im), 1 / (HANN_POWER * FRAME));
   return tf.reshape(tf.log(tf.add(power, POWER_FLOOR)), [-1, framed.shape[1]!, bins]);
 }
 
@@ -135,7 +223,8 @@ function besideChannels(x: tf.Tensor, channels: number): tf.Tensor {
 
 /**
  * Turns raw windows into features: each channel is z-scored within its window, then described by short-time spectra, one fine
- * spectrum, the spectrum of its rectified signal (amplitude modulation, as bearing faults show it) and three statistics.
+ * spectrum, the spectrum of its rectified signal (amplitude modulation, as bearing faults show it), three statistics, or what else
+ * {@link TokenKind} names.
  *
  * @param window samples, float32 [N, window, C] (int16 codes are cast by the graph)
  * @param scale physical units a code, [N, C]
@@ -165,15 +254,24 @@ export function frontEnd(window: tf.Tensor, scale: tf.Tensor, options: FrontEndO
       const square = tf.square(x);
       const kurtosis = tf.add(tf.mean(tf.square(square), 1, true), POWER_FLOOR);
       const crest = tf.add(tf.max(square, 1, true), POWER_FLOOR);
-      // onnxruntime takes logarithms of whole vector registers by another polynomial than those of the rest: a row of a register's width keeps
-      // a window's logarithms from depending on its place in the batch.
-      const padding = tf.broadcastTo(tf.add(tf.mul(crest, 0), 1), [crest.shape[0], REGISTER - STATISTICS]);
-      return tf.expandDims(tf.slice(tf.log(tf.concat([rms, kurtosis, crest, padding], 1)), [0, 0], [-1, STATISTICS]), 1);
+      return tf.expandDims(logColumns([rms, kurtosis, crest]), 1);
     },
     patches: () => {
       const { tokens } = parts.find(({ kind }) => kind === 'patches')!;
       const whole = tokens * options.patch === length ? x : tf.slice(x, [0, 0], [-1, tokens * options.patch]);
       return tf.reshape(whole, [-1, tokens, options.patch]);
+    },
+    tapered: () => tf.expandDims(tf.log(tf.add(taperedSpectrum(x, length), POWER_FLOOR)), 1),
+    bands: () => tf.expandDims(bandPowers(x, length), 1),
+    demodulation: () => tf.expandDims(demodulate(x, length), 1),
+    shape: () => {
+      const square = tf.square(x);
+      const size = tf.abs(x);
+      const kurtosis = tf.add(tf.mean(tf.square(square), 1, true), POWER_FLOOR);
+      const crest = tf.add(tf.max(size, 1, true), POWER_FLOOR);
+      const mean = tf.add(tf.mean(size, 1, true), POWER_FLOOR);
+      const [logKurtosis, logCrest, logMean] = tf.split(logColumns([kurtosis, crest, mean]), 3, 1);
+      return tf.expandDims(tf.concat([tf.mean(tf.mul(x, square), 1, true), logKurtosis, logCrest, tf.neg(logMean)], 1), 1);
     },
   };
   return parts.map(({ kind }) => besideChannels(make[kind](), channels));

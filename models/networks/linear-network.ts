@@ -10,6 +10,8 @@ export interface LinearNetworkOptions {
   readonly tokens: readonly TokenKind[];
   readonly patch: number;
   readonly hop: number;
+  /** Whether features are taken relative to a machine's commissioning reference. */
+  readonly reference?: boolean;
 }
 
 /** The baseline as a network: the log spectrum and one matrix, which a ridge solves. */
@@ -18,7 +20,7 @@ export const LINEAR: LinearNetworkOptions = {
   window: 512,
   channels: 3,
   classes: 12,
-  tokens: ['spectrum'],
+  tokens: ['tapered'],
   patch: 16,
   hop: 32,
 };
@@ -39,6 +41,7 @@ export function linearNetwork(options: LinearNetworkOptions): Network {
       { name: 'head.bias', shape: [classes], initial: { fill: 0 } },
     ]),
     statistics: new ParameterLayout(statisticsSpecs(parts)),
+    reference: options.reference ?? false,
     embeddingWidth: features,
     targets: [{ name: 'head', inputs: features, outputs: classes }],
     dropout: { sites: 0, tokens: 0, width: 0 },

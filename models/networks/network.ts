@@ -38,6 +38,8 @@ export interface Network {
   readonly statistics: ParameterLayout;
   readonly embeddingWidth: number;
   readonly targets: readonly AdapterTarget[];
+  /** Whether features are taken relative to a machine's commissioning reference: the mean of its healthy windows, subtracted. */
+  readonly reference?: boolean;
   /** Attention layers and the width of their keys and values, for prefix adapters; none in networks without attention. */
   readonly attention?: { readonly layers: number; readonly width: number };
   /** Shape of the dropout mask without its batch: `sites` masks of [N * tokens, width]. */

@@ -3,9 +3,7 @@ import { type BundleEvaluation, evaluateBundle, type OnStage } from '../evaluate
 import { ProgressBar } from '../io/progress.ts';
 import { Refusal } from '../refusal.ts';
 import { type Command, numberOption, textOption } from './command.ts';
-import { chosenSet, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './train.ts';
-
-const { where, test, group, block, channels, rate, relabel } = SELECTION_OPTIONS;
+import { chosenSet, novelSet, referenceOption, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './selection.ts';
 
 /** A bar for every stage; the bar before it ends where the next begins. */
 function stageBars(): { onStage: OnStage; end(): void } {
@@ -56,6 +54,18 @@ function decisionLines({ test: own, baselines, by, classes, confusion, recall }:
   ];
 }
 
+function noveltyLines({ novelty }: BundleEvaluation): string[] {
+  if (!novelty) return [];
+  const { threshold, share: allowed, knownWindows, novelWindows, falseAlarms, found, auroc } = novelty;
+  const row = (name: string, windows: number, above: number | null) => `  ${`${name} (${windows})`.padEnd(24)}${share(above)}`;
+  return [
+    `novelty${' '.repeat(17)}above ${threshold.toFixed(2)}, meant for ${percent(allowed)} of known windows`,
+    row('known', knownWindows, falseAlarms),
+    ...(novelWindows > 0 ? [row('novel', novelWindows, found), `  AUROC                   ${share(auroc)}`] : []),
+    '',
+  ];
+}
+
 /** Tier (b): time. */
 function timingLines({ timing: { runs, processing, firstResponse } }: BundleEvaluation): string[] {
   const ms = (value: number) => `${value.toFixed(2)} ms`.padStart(12);
@@ -67,8 +77,13 @@ function timingLines({ timing: { runs, processing, firstResponse } }: BundleEval
 }
 
 /** Tier (c): what it withstands. */
-function robustnessLines({ robustness, attacks }: BundleEvaluation): string[] {
+function robustnessLines({ robustness, attacks, classes, reference }: BundleEvaluation): string[] {
   if (!robustness) return [];
+  const unattacked = classes.includes('novel')
+    ? 'a novelty bundle decides by distance'
+    : reference
+      ? 'their gradient knows no references'
+      : 'the bundle has no float network; name the folder that tremolo train wrote';
   const points = robustness.flatMap((curve) => curve.points);
   const attacked = (attacks ?? []).flatMap((attack) => attack.points);
   return [
@@ -81,7 +96,7 @@ function robustnessLines({ robustness, attacks }: BundleEvaluation): string[] {
           'attacks                      success  accuracy',
           ...attacked.map((one) => `  ${one.label.padEnd(24)}${share(one.success)}${share(one.accuracy)}`),
         ]
-      : ['attacks: left out, the bundle has no float network; name the folder that tremolo train wrote']),
+      : [`attacks: left out, ${unattacked}`]),
   ];
 }
 
@@ -91,12 +106,14 @@ export const evaluate: Command = {
   help: `usage: tremolo evaluate BUNDLE SET [options]
 
 Measures the int8 graph of a bundle on all labelled recordings, or on the test part of a split: how right and how honest it decides, how fast,
-and what noise, gain, speed, lost channels, clipping and attacks do to it. With a split, three baselines are fitted on its other parts.
+and what noise, gain, speed, lost channels, clipping and attacks do to it. With a split, three baselines are fitted on its other parts. To a novelty
+bundle, every label but that of its own recordings and normal is novel.
 
 ${SELECTION_HELP.split('\n')
   .filter((line) => !line.includes('none of these three'))
   .join('\n')}
                               (none of these three: on all labelled recordings, without baselines)
+  --novel KEY=VALUE           recordings beside these that the bundle should find new: AUROC of its novelty score
   --by KEY                    figures for each value of a field
   --quick                     decisions and time only
   --no-baselines              leave the baselines out
@@ -106,7 +123,8 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
          tremolo train plant --out bundle --group machine
          tremolo evaluate bundle plant --group machine`,
   options: {
-    ...{ where, test, group, block, channels, rate, relabel },
+    ...SELECTION_OPTIONS,
+    novel: { type: 'string' },
     by: { type: 'string' },
     quick: { type: 'boolean' },
     'no-baselines': { type: 'boolean' },
@@ -123,7 +141,9 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
       rateHz: textOption(args, 'rate') === undefined ? undefined : numberOption(args, 'rate', 0, { min: 1e-3, max: 1e9 }),
       quick: args.values.quick === true,
       baselines: args.values['no-baselines'] !== true,
+      reference: referenceOption(args),
       by: textOption(args, 'by'),
+      novel: await novelSet(folder, args),
       seed: numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true }),
     };
     const set = await chosenSet(folder, args);
@@ -136,6 +156,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
         '',
         ...decisionLines(made),
         '',
+        ...noveltyLines(made),
         ...timingLines(made),
         ...robustnessLines(made),
         '',

@@ -1,17 +1,33 @@
 import { writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { FILES } from '../../models/bundle/bundle.ts';
+import { type Bundle, FILES, readBundle } from '../../models/bundle/bundle.ts';
+import type { RecordingSet } from '../data/recording-set.ts';
 import { Refusal } from '../refusal.ts';
 import { renderReport } from '../report/report.ts';
 import { trainingReport } from '../report/training-report.ts';
 import { ENGINE_NAMES, PRECISIONS } from '../train/engines.ts';
+import { trainNoveltyBundle } from '../train/novelty-pipeline.ts';
 import { type PipelineRequest, type PipelineResult, trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices, parseBytes, parseDuration, readSettings } from '../train/settings.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
+import { STRIDE } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
-import { channelsOption, chosenSet, rateOption, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf, withFileSelection } from './selection.ts';
+import {
+  channelsOption,
+  chosenSet,
+  novelSet,
+  rateOption,
+  referenceOption,
+  SELECTION_HELP,
+  SELECTION_OPTIONS,
+  splitRuleOf,
+  strideOption,
+  withFileSelection,
+} from './selection.ts';
+import { percent, stageTable } from './stage-table.ts';
+import { noveltyLines, noveltyReport } from './train-novelty.ts';
 
-export { chosenSet, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './selection.ts';
+export { chosenSet, novelSet, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './selection.ts';
 
 /** What the options ask for, over what the settings file says. */
 export function pipelineRequest(args: ParsedArguments, name: string, choices: PipelineChoices): PipelineRequest {
@@ -26,21 +42,39 @@ export function pipelineRequest(args: ParsedArguments, name: string, choices: Pi
     split: splitRuleOf(args),
     channels: channelsOption(args),
     rateHz: rateOption(args),
+    stride: strideOption(args),
+    reference: referenceOption(args),
     choices: {
       ...choices,
       student: { ...choices.student, ...training },
       teacher: off('no-teacher') || choices.teacher === false ? false : { ...choices.teacher, ...training },
       prune: off('no-prune') ? false : choices.prune,
       baselines: off('no-baselines') ? [] : choices.baselines,
+      novelty: noveltyChoice(args, choices.novelty),
       seed: numberOption(args, 'seed', choices.seed, { max: 2 ** 32 - 1, whole: true }),
       budget: durationOption(args, 'budget') ?? choices.budget,
       engine: given('engine') ? choiceOption(args, 'engine', ENGINE_NAMES) : choices.engine,
       precision: given('precision') ? choiceOption(args, 'precision', PRECISIONS) : choices.precision,
       workers: numberOption(args, 'workers', choices.workers, { min: 1, max: 64, whole: true }),
       memory: memoryOption(args) ?? choices.memory,
+      latencyMs: numberOption(args, 'latency-ms', choices.latencyMs, { min: 1e-6 }),
       search: numberOption(args, 'search', choices.search, { max: 10_000, whole: true }),
     },
   };
+}
+
+function noveltyChoice(args: ParsedArguments, told: PipelineChoices['novelty']): PipelineChoices['novelty'] {
+  const asked = textOption(args, 'alarms') !== undefined;
+  if (args.values['no-novelty'] === true || (told === false && !asked)) return false;
+  return { ...told, ...(asked && { share: numberOption(args, 'alarms', 0, { min: 1e-4, max: 0.5 }) }) };
+}
+
+/** The bundle that lends its embedding. @throws Refusal usage/from where there is more than one class to learn */
+async function lendingBundle(args: ParsedArguments, set: RecordingSet, labels: number): Promise<Bundle | undefined> {
+  const from = textOption(args, 'from');
+  if (from === undefined) return undefined;
+  if (labels > 1) throw new Refusal('usage/from', `--from is for recordings of one class; ${set.name} has ${labels}, see tremolo tune`);
+  return readBundle(from, ['core', 'server']);
 }
 
 /** Seconds. @throws Refusal usage/duration */
@@ -61,37 +95,16 @@ function memoryOption(args: ParsedArguments): number | undefined {
   return bytes;
 }
 
-type Row = PipelineResult['stages'][number];
-
-const percent = (value: number | undefined) => (value === undefined ? '' : `${(100 * value).toFixed(2)} %`);
-const kilobytes = (value: number | undefined) => (value === undefined ? '' : `${(value / 1000).toFixed(1)} kB`);
-
 /** What a training reached, for people. */
 export function trainLines(result: PipelineResult, out: string): string[] {
   const { stages, evaluation, baselines, gate, split, validation, bundle, params, bytes } = result;
   const { test } = evaluation;
-  const cells = ({ name, seconds, accuracy, balancedAccuracy, params: count, bytes: size, latencyMs, status, note }: Row) => [
-    name,
-    `${seconds.toFixed(1)} s`,
-    percent(accuracy),
-    percent(balancedAccuracy),
-    count?.toLocaleString('en-US') ?? '',
-    kilobytes(size),
-    latencyMs === undefined ? '' : `${latencyMs.toFixed(2)} ms`,
-    [status === 'done' ? '' : status, note ?? ''].filter(Boolean).join(', '),
-  ];
-  const header = ['stage', 'time', 'accuracy', 'balanced', 'parameters', 'bytes', 'a window', ''];
-  const table = [header, ...stages.map(cells)];
-  const widths = header.map((_, column) => Math.max(...table.map((row) => row[column].length)));
-  const lines = table.map((row) =>
-    `  ${row.map((cell, column) => (column === 0 || column === row.length - 1 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  ')}`.trimEnd(),
-  );
   const scores = ([name, one]: [string, { accuracy: number; balancedAccuracy: number; macroF1: number }]) =>
     `  ${name.padEnd(14)}${percent(one.accuracy).padStart(11)}${percent(one.balancedAccuracy).padStart(11)}${one.macroF1.toFixed(4).padStart(10)}`;
   const { teacherFp32, int8 } = bytes;
   return [
     `${split} (${validation}): ${test.windows} test windows`,
-    ...lines,
+    ...stageTable(stages),
     '',
     `  ${''.padEnd(14)}   accuracy   balanced  macro-F1`,
     scores(['int8', test]),
@@ -129,6 +142,7 @@ export function trainReport(result: PipelineResult): Record<string, unknown> {
     test: evaluation.test,
     temperature: calibration.temperature,
     baselines: Object.fromEntries(Object.entries(baselines).map(([name, metrics]) => [name, brief(metrics)])),
+    ...(result.novelty && { novelty: result.novelty }),
     gate,
     digest: bundle.digest,
   };
@@ -149,9 +163,13 @@ Chooses a recipe on the training part, trains a wide teacher, distils it into a 
 bundle measured on recordings that training never saw, beside ridge, random forest and MiniRocket on the same split. Every stage is kept: the same
 command goes on where it was interrupted.
 
+Recordings of one class only, whatever its name, make a novelty bundle: it tells normal from novel by where healthy windows lie in an embedding,
+the line drawn so that 1 % of healthy windows that training has not seen are called novel.
+
   --out FOLDER                the bundle to write, with report.html
   --config FILE               a train.yaml: all of the following and more (example below); options win over it
 ${SELECTION_HELP}
+  --stride N                  samples from window to window (default ${STRIDE}); one window a recording where it is longer than what is left
   --budget 8m                 fit all training steps into so much time (90s, 8m, 1h)
   --steps N                   training steps (default: the recipe's, ${DEFAULT_SETTINGS.steps} or 800)
   --learning-rate X           (default: the recipe's)
@@ -159,10 +177,15 @@ ${SELECTION_HELP}
   --no-teacher                train the student on labels alone
   --no-prune                  deploy the whole student
   --no-baselines              do not train ridge, forest and MiniRocket
+  --no-novelty                leave out the score that says how unlike a window is to all that was trained on
+  --alarms X                  share of healthy windows that may be called novel (default 0.01)
+  --novel KEY=VALUE           recordings that should be found new, for the report; leave them out of training with --where
+  --from BUNDLE               one class only: take the embedding of a bundle of this kind of machine
   --workers N                 threads that share a step (default 1)
   --memory 600M               what the process may take: batches are cut until they fit (gradient accumulation)
   --engine NAME               onnx (default), wasm, cpu or tfjs-node
   --precision NAME            fp32 (default) or fp16, where the engine has it
+  --latency-ms X              what one window may take on this machine, for the gate (default ${DEFAULT_CHOICES.latencyMs})
   --require-gate              exit 1 where the bundle is no better than the best baseline, or lost too much by shrinking
   --seed N                    (default 1)
 
@@ -172,14 +195,17 @@ train.yaml: data: { where: [role=main], channels: [DE], test: load_hp=3 }
             student: { steps: 350, augmentation: { mask: 0.4, mixup: 0, dropout: 0.1 } }
             prune: { plans: [{ heads: 4, feedForward: 48, hop: 64 }], allowed: 0.003 }   # or: false
             int8: { weightBits: 7, method: entropy }
+            novelty: { share: 0.01 }                           # or: false
 
 example: tremolo simulate --out plant --machines 20 --seconds 10
-         tremolo train plant --out bundle --group machine --budget 4m`,
+         tremolo train plant --out bundle --group machine --budget 4m
+         tremolo train plant --out healthy --where label=normal --group machine --novel label=imbalance`,
   options: {
     ...SELECTION_OPTIONS,
     ...TRAINING_OPTIONS,
     out: { type: 'string' },
     config: { type: 'string' },
+    stride: { type: 'string' },
     budget: { type: 'string' },
     search: { type: 'string' },
     workers: { type: 'string' },
@@ -189,7 +215,12 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     'no-teacher': { type: 'boolean' },
     'no-prune': { type: 'boolean' },
     'no-baselines': { type: 'boolean' },
+    'no-novelty': { type: 'boolean' },
+    alarms: { type: 'string' },
+    novel: { type: 'string' },
+    from: { type: 'string' },
     'require-gate': { type: 'boolean' },
+    'latency-ms': { type: 'string' },
   },
   positionals: 1,
   async run(given, signal) {
@@ -200,7 +231,16 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     const choices = config === undefined ? DEFAULT_CHOICES : await readSettings(config);
     const args = withFileSelection(given, choices.data);
     const set = await chosenSet(folder, args);
-    const request = pipelineRequest(args, basename(resolve(out)), choices);
+    const novel = await novelSet(folder, args);
+    const request = { ...pipelineRequest(args, basename(resolve(out)), choices), novel };
+    const labels = new Set(set.recordings.flatMap(({ label }) => label ?? []));
+    const from = await lendingBundle(args, set, labels.size);
+    if (labels.size === 1) {
+      const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
+      process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
+      if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
+      return noveltyReport(made);
+    }
     const result = await trainBundle(set, resolve(out), request, signal);
     await writeFile(join(out, FILES.report), renderReport(trainingReport(result, set.name, request, new Date().toISOString())));
     process.stdout.write(`${trainLines(result, out).join('\n')}\n`);

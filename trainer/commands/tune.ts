@@ -6,6 +6,7 @@ import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.
 import { DEFAULT_ADAPTATION } from '../../runtime/adapt/adaptation.ts';
 import { openRecordingSet, parseCondition, type RecordingSet, select } from '../data/recording-set.ts';
 import { parseRelabel, relabelSet } from '../data/relabel.ts';
+import { isNoveltyBundle } from '../evaluate/evaluate-novelty.ts';
 import { Refusal } from '../refusal.ts';
 import { encodeAdapter } from '../release/make-bundle.ts';
 import type { BeforeOrAfter } from '../tune/measure.ts';
@@ -150,6 +151,12 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     };
     const rateHz = optional('rate', { min: 1e-3, max: 1e9 });
     const { out, merge } = await checkOut(args);
+    if (isNoveltyBundle((await readBundle(folder)).manifest)) {
+      throw new Refusal(
+        'tune/novelty',
+        `${folder} is a novelty bundle, which has no classes to tune; train one from it with tremolo train --from`,
+      );
+    }
     const bundle = await readBundle(folder, ['core', 'adapt', 'server']);
     const channels = textOption(args, 'channels');
     const { channels: heard } = bundle.manifest.recipe;

@@ -45,11 +45,11 @@ export interface LeakReport {
 
 /**
  * Looks for what would let a model recognise the test instead of understanding it: a recording on both sides (by file name, by `sha256`, or
- * pieces of one file that lie closer than a gap), and stretches of signal that are on both sides under another name.
+ * pieces of one file that lie closer than a gap), and stretches of signal of recordings that training has nothing of, under another name.
  *
  * Signals are compared by the correlation of z-scored windows at every lag: sampled windows of each test part against every place of every
  * training part. A copied stretch shorter than the distance of two probes can be missed. How alike recordings are by nature is measured between
- * training recordings of a class, and a leak must lie well above it. Where that is above the threshold itself (a simulation without noise, a pure
+ * training recordings of a class (as recorded: coarser ones mix what is unlike), and a leak must lie well above it. Where that is above the threshold itself (a simulation without noise, a pure
  * tone), likeness proves nothing: then only recordings are compared, and the report says so.
  *
  * Takes up to about ten seconds of one core, whatever the size of the set: cwru12 and uet_motor1k have two windows a part looked for.
@@ -64,19 +64,22 @@ export async function findLeaks(train: readonly ReadPiece[], test: readonly Read
     onProgress: (done: number) => options.onProgress?.(from + (to - from) * done),
   });
 
-  const labels = [...new Set(train.map(({ label }) => label))];
+  const labels = [...new Set(train.map(recordedClass))];
   const sampled = labels.flatMap((label) => {
-    const own = train.filter((part) => part.label === label);
+    const own = train.filter((part) => recordedClass(part) === label);
     return spread(own, USUAL_PROBES).flatMap((part) => probesOf(search, part, window, 1));
   });
-  await lookThrough(search, train, sampled, ({ label }, probe) => probe.label === label, threshold, progress(0, 0.1));
+  await lookThrough(search, train, sampled, (part, probe) => probe.label === recordedClass(part), threshold, progress(0, 0.1));
   const usualLikeness = quantile(likenesses(sampled), 0.5);
   if (usualLikeness > threshold) return { leaks: named, usualLikeness, signalsRepeat: true };
 
   const size = train.reduce((sum, { length, channels }) => sum + length * channels.length, 0);
+  // A later part of a recording that trains is as like training as it can be; the gap between the two is all that can be asked of it.
+  const trained = new Set(train.map(({ entry }) => entry.file));
+  const strange = test.filter(({ entry }) => !trained.has(entry.file));
   const affordable = Math.floor(COMPARISONS / Math.max(1, size));
-  const count = options.probes ?? Math.max(1, Math.min(MOST_PROBES, Math.floor(affordable / Math.max(1, test.length))));
-  const looked = options.probes === undefined ? spread(test, Math.max(MOST_PROBES, affordable)) : test;
+  const count = options.probes ?? Math.max(1, Math.min(MOST_PROBES, Math.floor(affordable / Math.max(1, strange.length))));
+  const looked = options.probes === undefined ? spread(strange, Math.max(MOST_PROBES, affordable)) : strange;
   const tested = looked.flatMap((part) => probesOf(search, part, window, count));
   const isOpen = ({ entry: { file } }: ReadPiece, probe: TestProbe) => !settled.has(pairKey(file, probe.file));
   const matches = await lookThrough(search, train, tested, isOpen, threshold, progress(0.1, 1));
@@ -86,7 +89,7 @@ export async function findLeaks(train: readonly ReadPiece[], test: readonly Read
     const limit = leakLimit(own.length < 3 ? likenesses(sampled) : own, threshold);
     for (const { part, probe, start, correlation } of matches) {
       const key = pairKey(part.entry.file, probe.file);
-      if (part.label !== label || correlation <= limit || signals.has(key)) continue;
+      if (recordedClass(part) !== label || correlation <= limit || signals.has(key)) continue;
       const why = `the ${window} samples of ${probe.file} from ${probe.start} on are those of ${part.entry.file} from ${start} on (correlation ${correlation.toFixed(3)})`;
       signals.set(key, { kind: 'signal', train: part.entry.file, test: probe.file, why });
     }
@@ -94,9 +97,15 @@ export async function findLeaks(train: readonly ReadPiece[], test: readonly Read
   return { leaks: [...named, ...signals.values()], usualLikeness, signalsRepeat: false };
 }
 
+/** A recording's label before it was made coarser. */
+function recordedClass({ entry: { recorded_label: recorded }, label }: ReadPiece): string | null {
+  return typeof recorded === 'string' ? recorded : label;
+}
+
 /** A window to look for. */
 interface TestProbe {
   readonly file: string;
+  /** The class as recorded. */
   readonly label: string | null;
   /** First sample in the file. */
   readonly start: number;
@@ -110,7 +119,7 @@ function probesOf(search: SlidingCorrelation, part: ReadPiece, window: number, c
   const channels = part.channels.length;
   return probeStarts(part.length, window, count).map((start) => ({
     file: part.entry.file,
-    label: part.label,
+    label: recordedClass(part),
     start: placeInFile(part, start),
     probe: search.probe(part.samples.subarray(start * channels, (start + window) * channels)),
     likeness: 0,

@@ -2,6 +2,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Refusal } from '../refusal.ts';
+import { globToRegExp } from './relabel.ts';
 
 const recordingSchema = z
   .object({
@@ -59,7 +60,7 @@ function checkEntries(path: string, recordings: readonly RecordingEntry[]): void
   }
 }
 
-/** A condition on recordings: the field `key` has one of `values`. */
+/** A condition on recordings: the field `key` has one of `values`, in which `*` is any run of characters and `?` any one. */
 export interface Condition {
   readonly key: string;
   readonly values: readonly string[];
@@ -74,7 +75,8 @@ export function parseCondition(text: string): Condition {
 }
 
 export function satisfies(recording: RecordingEntry, { key, values }: Condition): boolean {
-  return values.includes(String(recording[key]));
+  const value = String(recording[key]);
+  return values.some((one) => one === value || (/[*?]/.test(one) && globToRegExp(one).test(value)));
 }
 
 /** The recordings that satisfy all conditions. @throws Refusal data/empty where none does */
@@ -101,6 +103,12 @@ export interface Recording {
   readonly sampleRateHz: number;
   readonly samples: Float32Array;
   readonly length: number;
+  /** Which machine it is of, and the healthy recordings that all machines' references are made of; where references are used. */
+  readonly commissioning?: {
+    /** From 1 on. */
+    readonly machine: number;
+    readonly references: readonly { readonly recording: Recording; readonly machine: number }[];
+  };
 }
 
 /** A piece of a recording, in samples. */

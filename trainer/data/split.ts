@@ -215,8 +215,9 @@ function refuseUnknown(train: readonly RecordingEntry[], test: readonly Recordin
 
 /**
  * Parts for choosing settings, as unlike each other as training and test are. Where the rule holds out values of a field and the rest has two
- * or more: each of them left out in turn, at most four, evenly chosen; time blocks are joined back to their recordings. Otherwise one fold, the
- * split's own training and validation.
+ * or more: each of them left out in turn, at most four, evenly chosen; time blocks are joined back to their recordings. Where every value has one
+ * class only (recorded labels, or machines that each broke in one way), a fold leaves out a value of each class that can spare one: the first
+ * of each, the second of each, and so on. Otherwise one fold, the split's own training and validation.
  *
  * In a fold, recordings of a class that the fold's training lacks are left out of validation; a fold of which nothing remains is dropped.
  */
@@ -225,15 +226,30 @@ export function validationFolds(split: Split, rule: SplitRule): Fold[] {
   const key = rule.kind === 'condition' ? rule.condition.key : rule.kind === 'group' ? rule.key : undefined;
   if (key === undefined) return own;
   const entries = [...new Set([...split.train, ...split.validation].map(({ entry }) => entry))];
-  const values = valuesOf(entries, key);
-  if (values.length < 2) return own;
-  const folds = values.flatMap((value): Fold[] => {
-    const train = entries.filter((entry) => String(entry[key]) !== value);
+  const folds = heldOut(entries, key).flatMap((values): Fold[] => {
+    const isOut = (entry: RecordingEntry) => values.includes(String(entry[key]));
+    const train = entries.filter((entry) => !isOut(entry));
     const known = labelsOf(train);
-    const validation = entries.filter((entry) => String(entry[key]) === value && known.includes(entry.label!));
-    return validation.length > 0 ? [{ train: whole(train), validation: whole(validation), description: `validation ${key}=${value}` }] : [];
+    const validation = entries.filter((entry) => isOut(entry) && known.includes(entry.label!));
+    return validation.length > 0
+      ? [{ train: whole(train), validation: whole(validation), description: `validation ${named(key, values)}` }]
+      : [];
   });
   if (folds.length === 0) return own;
   const count = Math.min(MOST_FOLDS, folds.length);
   return Array.from({ length: count }, (_, index) => folds[Math.floor(((index + 0.5) * folds.length) / count)]);
+}
+
+/** The values of a field that each fold leaves out; none where that would leave nothing to train or tell apart. */
+function heldOut(entries: readonly RecordingEntry[], key: string): string[][] {
+  const values = valuesOf(entries, key);
+  if (values.length < 2) return [];
+  const classesOf = (value: string) => labelsOf(entries.filter((entry) => String(entry[key]) === value));
+  const classes = values.map(classesOf);
+  if (classes.some((labels) => labels.length > 1) || labelsOf(entries).length < 2) return values.map((value) => [value]);
+  const ofClass = new Map<string, string[]>();
+  for (const [index, [label]] of classes.entries()) ofClass.set(label, [...(ofClass.get(label) ?? []), values[index]]);
+  const spare = [...ofClass.values()].filter((own) => own.length > 1);
+  const most = Math.max(0, ...spare.map((own) => own.length));
+  return Array.from({ length: most }, (_, at) => spare.flatMap((own) => own[at] ?? [])).filter((some) => some.length > 1);
 }

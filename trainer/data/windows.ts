@@ -9,6 +9,16 @@ export interface Windows {
   /** Index of the recording that each window comes from. */
   readonly recordings: Int32Array;
   readonly count: number;
+  /** Where features are taken relative to a machine's commissioning reference. */
+  readonly commissioning?: Commissioning;
+}
+
+/** Which machine each window is of, and what the references are made of. */
+export interface Commissioning {
+  /** Row of the reference bank of each window, from 1 on. */
+  readonly machines: Int32Array;
+  /** Healthy windows of all machines; `machines` of their own commissioning says whose. */
+  readonly references: Windows;
 }
 
 /** Class names in order: `normal` first where it is there, then alphabetical. */
@@ -40,5 +50,15 @@ export function cutWindows(recordings: readonly Recording[], classes: readonly s
     labels: Int32Array.from(places, ({ recording }) => classes.indexOf(recording.label!)),
     recordings: Int32Array.from(places, ({ index }) => index),
     count: places.length,
+    ...(places.length > 0 && places[0].recording.commissioning && { commissioning: commissioningOf(places, window, stride) }),
   };
+}
+
+function commissioningOf(places: readonly { readonly recording: Recording }[], window: number, stride: number): Commissioning {
+  const machines = Int32Array.from(places, ({ recording }) => recording.commissioning!.machine);
+  const known = places[0].recording.commissioning!.references;
+  const healthy = known.map(({ recording }) => ({ ...recording, label: '', commissioning: undefined }));
+  const cut = cutWindows(healthy, [''], window, stride);
+  const own = { machines: cut.recordings.map((index) => known[index].machine), references: cut };
+  return { machines, references: { ...cut, commissioning: own } };
 }

@@ -1,7 +1,7 @@
 import { type Bundle, bankLayout, bundleModel, FILES } from '../../models/bundle/bundle.ts';
 import { type Engine, emptyTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
 import type { Windows } from '../data/windows.ts';
-import { inferenceFeeds } from '../release/make-bundle.ts';
+import { commissionMachines, inferenceFeeds, partOf } from '../release/make-bundle.ts';
 import { pickWindows } from './sampling.ts';
 
 const BATCH = 64;
@@ -11,6 +11,7 @@ export class BundleDecider {
   readonly #session: Session;
   readonly #shape: { window: number; channels: number };
   readonly #bank: TensorData;
+  #references: TensorData | undefined;
 
   private constructor(session: Session, { manifest }: Bundle) {
     this.#session = session;
@@ -20,6 +21,12 @@ export class BundleDecider {
 
   static async open(engine: Engine, bundle: Bundle): Promise<BundleDecider> {
     return new BundleDecider(await engine.load(bundleModel(bundle, FILES.infer)), bundle);
+  }
+
+  /** Makes the references of the windows' machines, where the graph takes any; must come before a window is decided. */
+  async commission(windows: Windows): Promise<void> {
+    if (!this.#session.inputs.some(({ name }) => name === 'referenceBank')) return;
+    this.#references = await commissionMachines(this.#session, windows, this.#shape, this.#bank);
   }
 
   get session(): Session {
@@ -32,33 +39,43 @@ export class BundleDecider {
 
   /** Feeds of one window, for timing. */
   feedsOf(windows: Windows, row: number): Record<string, TensorData> {
-    return inferenceFeeds(pickWindows(windows, [row]), this.#shape, this.#bank, 0);
+    return inferenceFeeds(pickWindows(windows, [row]), this.#shape, this.#bank, 0, undefined, this.#references);
   }
 
   /** One output's rows for every window, [count, width]. */
   async run(windows: Windows, output: string, signal?: AbortSignal): Promise<Float32Array> {
+    return (await this.runAll(windows, [output], signal))[output];
+  }
+
+  /** Some outputs' rows for every window, [count, width] each. */
+  async runAll<Name extends string>(windows: Windows, outputs: readonly Name[], signal?: AbortSignal): Promise<Record<Name, Float32Array>> {
     const { window, channels } = this.#shape;
     const size = window * channels;
-    const parts: Float32Array[] = [];
+    const parts: Record<string, TensorData>[] = [];
     for (let from = 0; from < windows.count; from += BATCH) {
       signal?.throwIfAborted();
       const count = Math.min(BATCH, windows.count - from);
-      const part: Windows = { ...windows, samples: windows.samples.subarray(from * size, (from + count) * size), count };
-      parts.push((await this.#session.run(inferenceFeeds(part, this.#shape, this.#bank, 0)))[output].values as Float32Array);
+      const part = partOf(windows, size, from, count);
+      parts.push(await this.#session.run(inferenceFeeds(part, this.#shape, this.#bank, 0, undefined, this.#references)));
       // A run blocks this thread; a turn of the event loop lets signals and the progress bar through.
       await new Promise((resolve) => setImmediate(resolve));
     }
-    const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      all.set(part, at);
-      at += part.length;
-    }
-    return all;
+    const joined = outputs.map((output) => [output, joinRows(parts.map((part) => part[output].values as Float32Array))]);
+    return Object.fromEntries(joined) as Record<Name, Float32Array>;
   }
 
   /** [count, classes] */
   async probabilitiesOf(windows: Windows, signal?: AbortSignal): Promise<Float32Array> {
     return windows.count === 0 ? new Float32Array(0) : this.run(windows, 'probabilities', signal);
   }
+}
+
+function joinRows(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }

@@ -1,8 +1,9 @@
 import { type Bundle, readBundle } from '../../models/bundle/bundle.ts';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
 import type { Engine } from '../../models/engine/engine.ts';
+import { type Commissioned, commission, type ReferenceRule, withReferences } from '../data/commissioning.ts';
 import { pieceLength, readPieces } from '../data/pieces.ts';
-import { channelNames, type RecordingSet } from '../data/recording-set.ts';
+import { channelNames, type Recording, type RecordingEntry, type RecordingSet } from '../data/recording-set.ts';
 import { type Piece, type SplitRule, splitRecordings } from '../data/split.ts';
 import { cutWindows, type Windows } from '../data/windows.ts';
 import { Refusal } from '../refusal.ts';
@@ -11,6 +12,7 @@ import { type Attack, attackCurves } from './attacks.ts';
 import { BASELINES, type Baselines, runBaselines } from './baselines.ts';
 import { BundleDecider } from './bundle-decider.ts';
 import { type Evaluation, evaluateDecisions, type TestFigures } from './evaluate.ts';
+import { classOfLabel, evaluateNovelty, isNoveltyBundle, type NoveltyEvaluation } from './evaluate-novelty.ts';
 import type { Metrics } from './metrics.ts';
 import { ROBUSTNESS_WINDOWS, type RobustnessCurve, robustnessCurves } from './robustness-curves.ts';
 import { joinWindows, pickWindows, spreadEvenly } from './sampling.ts';
@@ -23,10 +25,14 @@ export interface EvaluateOptions {
   readonly channels?: readonly string[];
   /** Rate to resample to, which must be the bundle's; needed where a recording has another. */
   readonly rateHz?: number;
+  /** Whose recordings are machines' commissioning references and are not evaluated on; a bundle that takes references needs it. */
+  readonly reference?: ReferenceRule;
   /** Leaves out baselines, robustness and attacks. */
   readonly quick: boolean;
   /** Fit the baselines on the other parts of the split; without a split there is nothing to fit them on. */
   readonly baselines: boolean;
+  /** Recordings beside the set that a bundle with classes should find new. */
+  readonly novel?: RecordingSet;
   /** A field of the recordings; figures for each of its values. */
   readonly by?: string;
   readonly seed: number;
@@ -43,6 +49,10 @@ export interface BundleEvaluation extends Evaluation {
   readonly classes: readonly string[];
   readonly by?: readonly ({ readonly value: string } & TestFigures)[];
   readonly baselines?: Readonly<Partial<Record<keyof Baselines, BaselineFigures>>>;
+  /** Where the bundle scores novelty. Of a novelty bundle the known windows are the normal ones, of others all that are evaluated. */
+  readonly novelty?: NoveltyEvaluation;
+  /** Where the bundle decides on what differs from a machine's reference, how many windows that was made of at least. */
+  readonly reference?: number;
   readonly timing: Timing;
   readonly robustness?: readonly RobustnessCurve[];
   readonly attacks?: readonly Attack[];
@@ -69,13 +79,31 @@ export async function evaluateBundle(
   const { manifest } = bundle;
   const { recipe, classes } = manifest;
   const shape = [recipe.window, recipe.channels.length] as const;
-  const { test, rest, part } = partsOf(set, manifest, options);
-  const read = (pieces: readonly Piece[]) => readPieces(set, pieces, options.channels ?? recipe.channels, options.rateHz);
+  const commissioned = commissionedBy(set, manifest, options.reference);
+  const { test, rest, part } = partsOf({ ...set, recordings: commissioned?.rest ?? set.recordings }, manifest, options);
+  const readPlain = async (from: RecordingSet, pieces: readonly Piece[]) =>
+    (await readPieces(from, pieces, options.channels ?? recipe.channels, options.rateHz)).map((one) => ({
+      ...one,
+      label: one.label && classOfLabel(one.label, manifest),
+    }));
+  const references =
+    commissioned &&
+    (await readPlain(
+      set,
+      commissioned.references.map((entry) => ({ entry })),
+    ));
+  const readFrom = async (from: RecordingSet, pieces: readonly Piece[]) => {
+    const recordings = await readPlain(from, pieces);
+    return commissioned ? withReferences(recordings, references!, commissioned) : recordings;
+  };
+  const read = (pieces: readonly Piece[]) => readFrom(set, pieces);
 
   const decider = await BundleDecider.open(engine, bundle);
   try {
+    await decider.commission(cutWindows(await read(test.slice(0, 1)), classes, recipe.window, recipe.stride));
     const decided = await decideRecordings(decider, test, manifest, read, onStage('decide'), signal);
     const { labels, recordings, probabilities, sample } = decided;
+    const novelty = await noveltyOf(decider, decided, manifest, options.novel, (entry) => readFrom(options.novel!, [{ entry }]));
     const evaluation = evaluateDecisions({ labels, recordings, probabilities, classes });
     const by = options.by === undefined ? undefined : figuresBy(options.by, test, decided, classes);
     const timing = await measureTiming(decider.session, decider.feedsOf(sample, 0), recipe, { signal });
@@ -87,10 +115,12 @@ export async function evaluateBundle(
       classes,
       ...evaluation,
       ...(by && { by }),
+      ...(novelty && { novelty }),
+      ...(manifest.reference && { reference: manifest.reference.windows }),
     };
     if (options.quick) return { ...said, timing };
     const baselines =
-      rest && options.baselines
+      rest && options.baselines && !isNoveltyBundle(manifest)
         ? await fitBaselines(await read(rest), await read(test), manifest, options.seed, onStage, signal)
         : undefined;
     const probabilitiesOf = (windows: Windows) => decider.probabilitiesOf(windows, signal);
@@ -106,8 +136,18 @@ export async function evaluateBundle(
 
 async function openForEvaluation(folder: string, quick: boolean): Promise<{ bundle: Bundle; network?: TrainedNetwork }> {
   const bundle = await readBundle(folder);
-  if (quick || !bundle.manifest.parts.server) return { bundle };
+  const { manifest } = bundle;
+  // A novelty bundle decides by distance: its float network's own logits have no gradient to attack by. Nor does the gradient know references.
+  if (quick || !manifest.parts.server || isNoveltyBundle(manifest) || manifest.reference) return { bundle };
   return { bundle, network: readBase(await readBundle(folder, ['core', 'server'])).primary };
+}
+
+/** @throws Refusal evaluate/reference where the bundle takes references and nobody says whose */
+function commissionedBy(set: RecordingSet, { name, reference }: Manifest, rule: ReferenceRule | undefined): Commissioned | undefined {
+  if (rule) return commission(set.recordings, rule);
+  if (!reference) return undefined;
+  const key = reference.key ?? 'KEY';
+  throw new Refusal('evaluate/reference', `${name} decides on what differs from a machine's healthy reference; say --reference ${key}`);
 }
 
 /** What is evaluated on, and what baselines may be fitted on. @throws Refusal where the bundle cannot decide on the set */
@@ -121,6 +161,14 @@ function partsOf(set: RecordingSet, manifest: Manifest, options: EvaluateOptions
     throw refuse(
       'channels',
       `${manifest.name} takes ${recipe.channels.length} channels (${recipe.channels}); --channels names ${options.channels.length}`,
+    );
+  }
+  if (options.novel) {
+    if (!manifest.novelty) throw refuse('novelty', `${manifest.name} does not score novelty; train it again without --no-novelty`);
+    checkHearing(
+      options.novel.recordings.map((entry) => ({ entry })),
+      manifest,
+      options,
     );
   }
   const labelled = set.recordings.filter(({ label }) => label !== null);
@@ -138,15 +186,21 @@ function partsOf(set: RecordingSet, manifest: Manifest, options: EvaluateOptions
   return { test: long, rest, part: split?.description ?? 'all labelled recordings' };
 }
 
-function checkFit(set: RecordingSet, pieces: readonly Piece[], { name, recipe, classes }: Manifest, options: EvaluateOptions): void {
-  const wanted = options.channels ?? recipe.channels;
-  const unknown = [...new Set(pieces.map(({ entry }) => entry.label!))].filter((label) => !classes.includes(label));
+function checkFit(set: RecordingSet, pieces: readonly Piece[], manifest: Manifest, options: EvaluateOptions): void {
+  const { name, classes } = manifest;
+  const unknown = [...new Set(pieces.map(({ entry }) => entry.label!))].filter((label) => !classes.includes(classOfLabel(label, manifest)));
   if (unknown.length > 0) {
     throw new Refusal(
       'evaluate/classes',
       `${set.name} has class ${unknown.join(', ')}, which ${name} does not know; leave it out with --where or rename it with --relabel PATTERN=CLASS (${classes.join(', ')})`,
     );
   }
+  checkHearing(pieces, manifest, options);
+}
+
+/** @throws Refusal evaluate/channels, evaluate/rate */
+function checkHearing(pieces: readonly Piece[], { name, recipe }: Manifest, options: EvaluateOptions): void {
+  const wanted = options.channels ?? recipe.channels;
   for (const { entry } of pieces) {
     const missing = wanted.filter((channel) => !channelNames(entry).includes(channel));
     if (missing.length > 0) {
@@ -173,6 +227,8 @@ interface Decided {
   /** Index of each window's piece. */
   readonly recordings: Int32Array;
   readonly probabilities: Float32Array;
+  /** Of each window; absent where the bundle does not score it. */
+  readonly novelty?: Float32Array;
   /** Windows enough of every class for the robustness tier. */
   readonly sample: Windows;
 }
@@ -181,22 +237,25 @@ interface Decided {
 async function decideRecordings(
   decider: BundleDecider,
   pieces: readonly Piece[],
-  { recipe, classes }: Manifest,
-  read: (pieces: readonly Piece[]) => ReturnType<typeof readPieces>,
+  manifest: Manifest,
+  read: (pieces: readonly Piece[]) => Promise<Recording[]>,
   onProgress: (share: number, note?: string) => void,
   signal?: AbortSignal,
 ): Promise<Decided> {
-  const ofClass = (label: string | null) => pieces.filter(({ entry }) => entry.label === label).length;
-  const parts: (Omit<Decided, 'sample'> & { sample: Windows })[] = [];
+  const { recipe, classes } = manifest;
+  const classOf = ({ entry }: Piece) => classOfLabel(entry.label!, manifest);
+  const ofClass = (label: string) => pieces.filter((piece) => classOf(piece) === label).length;
+  const outputs = manifest.novelty ? (['probabilities', 'novelty'] as const) : (['probabilities'] as const);
+  const parts: Decided[] = [];
   for (const [index, piece] of pieces.entries()) {
     signal?.throwIfAborted();
     const cut = cutWindows(await read([piece]), classes, recipe.window, recipe.stride);
     const windows = { ...cut, recordings: cut.recordings.map(() => index) };
-    const kept = spreadEvenly([...windows.labels.keys()], Math.ceil(ROBUSTNESS_WINDOWS / ofClass(piece.entry.label)));
+    const kept = spreadEvenly([...windows.labels.keys()], Math.ceil(ROBUSTNESS_WINDOWS / ofClass(classOf(piece))));
     parts.push({
       labels: windows.labels,
       recordings: windows.recordings,
-      probabilities: await decider.probabilitiesOf(windows, signal),
+      ...(await decider.runAll<'probabilities' | 'novelty'>(windows, outputs, signal)),
       sample: pickWindows(windows, kept),
     });
     onProgress((index + 1) / pieces.length, piece.entry.file);
@@ -208,8 +267,29 @@ async function decideRecordings(
     labels: joined.labels,
     recordings: joined.recordings,
     probabilities: joined.samples,
+    ...(manifest.novelty && { novelty: Float32Array.from(parts.flatMap(({ novelty }) => [...novelty!])) }),
     sample: joinWindows(parts.map(({ sample }) => sample)),
   };
+}
+
+async function noveltyOf(
+  decider: BundleDecider,
+  { novelty: scores, labels }: Decided,
+  manifest: Manifest,
+  novel: RecordingSet | undefined,
+  read: (entry: RecordingEntry) => Promise<Recording[]>,
+): Promise<NoveltyEvaluation | undefined> {
+  if (!manifest.novelty || !scores) return undefined;
+  const { recipe } = manifest;
+  // Labels tell only a novelty bundle's windows apart; all that another bundle is evaluated on is known to it.
+  const ofClass = (label: number) => scores.filter((_, row) => labels[row] === label);
+  const [known, others]: [Float32Array, Float32Array[]] = isNoveltyBundle(manifest) ? [ofClass(0), [ofClass(1)]] : [scores, []];
+  for (const entry of novel?.recordings ?? []) {
+    const recordings = (await read(entry)).map((one) => ({ ...one, label: 'novel' }));
+    const windows = cutWindows(recordings, ['novel'], recipe.window, recipe.stride);
+    if (windows.count > 0) others.push(await decider.run(windows, 'novelty'));
+  }
+  return evaluateNovelty(manifest.novelty, known, Float32Array.from(others.flatMap((part) => [...part])));
 }
 
 /** Figures for each value of a field, in the order in which the values appear. */
@@ -230,14 +310,14 @@ function figuresBy(
 }
 
 async function fitBaselines(
-  train: Awaited<ReturnType<typeof readPieces>>,
-  test: Awaited<ReturnType<typeof readPieces>>,
+  train: readonly Recording[],
+  test: readonly Recording[],
   { recipe, classes }: Manifest,
   seed: number,
   onStage: OnStage,
   signal?: AbortSignal,
 ): Promise<Partial<Record<keyof Baselines, BaselineFigures>>> {
-  const cut = (recordings: typeof train) => cutWindows(recordings, classes, recipe.window, recipe.stride);
+  const cut = (recordings: readonly Recording[]) => cutWindows(recordings, classes, recipe.window, recipe.stride);
   const report = onStage('baselines');
   const shape = [recipe.window, recipe.channels.length] as const;
   const made = await runBaselines(cut(train), cut(test), shape, classes.length, {

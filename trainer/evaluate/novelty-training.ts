@@ -10,7 +10,7 @@ import { cutWindows, type Windows } from '../data/windows.ts';
 import { Refusal } from '../refusal.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { runNetwork } from '../train/run-windows.ts';
-import { type TrainProgress, type TrainSettings, trainNetwork } from '../train/train-network.ts';
+import { type TrainProgress, type TrainRequest, type TrainSettings, trainNetwork } from '../train/train-network.ts';
 import { conformalThreshold, fitMahalanobis, type NoveltyDecision, type NoveltyFit, noveltyScores } from './novelty.ts';
 import { PRETEXT_CLASSES, pretextRecordings } from './pretext.ts';
 
@@ -68,19 +68,27 @@ export async function fitNovelty(engine: Engine, request: NoveltyRequest): Promi
   const [known, held] = [cut(train), cut(validation)];
   if (known.count === 0) throw new Refusal('data/short', `no healthy recording has ${options.window} samples`);
   refuseFewWindows(held.count, share);
-  const embedder =
-    from ??
-    (await trainNetwork(engine, {
-      options: { ...options, classes: PRETEXT_CLASSES.length },
-      recordings: pretextRecordings(train, VARIANTS, new Random(settings.seed)),
-      classes: PRETEXT_CLASSES,
-      settings,
-      onProgress,
-      signal,
-    }));
+  const embedder = from ?? (await trainNetwork(engine, { ...pretextTraining(train, options, settings), onProgress, signal }));
   const reference = await fitReference(engine, embedder, known, settings.seed);
   const { embeddings } = await runNetwork(engine, embedder, held);
   return { trained: withoutHead(embedder), reference, decision: noveltyDecision(noveltyScores(reference, embeddings), share) };
+}
+
+/** What an embedding of healthy recordings is trained by: to tell them from changed copies of themselves. */
+export function pretextTraining(
+  train: readonly Recording[],
+  options: NetworkOptions,
+  settings: TrainSettings,
+): Pick<TrainRequest, 'options' | 'recordings' | 'classes' | 'settings'> {
+  return {
+    options: { ...options, classes: PRETEXT_CLASSES.length },
+    // Copies take seconds and memory; a training that is found in the cache asks for none.
+    get recordings() {
+      return pretextRecordings(train, VARIANTS, new Random(settings.seed));
+    },
+    classes: PRETEXT_CLASSES,
+    settings,
+  };
 }
 
 /** Where the windows of a training set lie in a network's embedding. */
@@ -108,15 +116,24 @@ export function noveltyDecision(scores: Float32Array, share: number = FALSE_ALAR
   return { threshold, slope: Math.log((1 - share) / share) / Math.max(threshold - median, 1e-3) };
 }
 
-function refuseFewWindows(count: number, share: number): void {
-  const needed = Math.ceil(1 / share - 1e-9) - 1;
+/** How many known windows can show that no more than a share of them are called novel. */
+export function windowsNeeded(share: number): number {
+  return Math.ceil(1 / share - 1e-9) - 1;
+}
+
+/** @throws Refusal data/short */
+export function refuseFewWindows(count: number, share: number): void {
+  const needed = windowsNeeded(share);
   if (count < needed) {
-    throw new Refusal('data/short', `${count} healthy windows are left to choose a threshold on, ${needed} are needed; record longer`);
+    throw new Refusal(
+      'data/short',
+      `${count} healthy windows are left to choose a threshold on, ${needed} are needed for ${100 * share} % false alarms; record longer or allow more with --alarms`,
+    );
   }
 }
 
 /** The same network with a head for two classes, all zero. */
-function withoutHead({ options, weights }: TrainedNetwork): TrainedNetwork {
+export function withoutHead({ options, weights }: TrainedNetwork): TrainedNetwork {
   const shaped = { ...options, classes: NOVELTY_CLASSES.length };
   const [from, to] = [createNetwork(options).parameters, createNetwork(shaped).parameters];
   const parameters = new Float32Array(to.size);

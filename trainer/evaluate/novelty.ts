@@ -9,7 +9,7 @@ const MOST_DIRECTIONS = 48;
 const MOST_MEANS = 48;
 const CLUSTER_ROUNDS = 20;
 /** Numbers of an embedding at most: eigenvectors of more take minutes. */
-const WIDEST = 512;
+export const WIDEST_EMBEDDING = 512;
 /** Least variance of a direction, as a share of the mean one: a direction that never moved would find everything new. */
 const VARIANCE_FLOOR = 1e-6;
 /** Least variance of all, of embeddings scaled to unit length: below it there is only rounding. */
@@ -42,7 +42,9 @@ export interface FitOptions {
 export function fitMahalanobis(embeddings: Float32Array, labels: Int32Array, options: FitOptions = {}): NoveltyFit {
   const { parts = 1, seed = 1, most: { directions = MOST_DIRECTIONS, means = MOST_MEANS } = {} } = options;
   const width = embeddings.length / labels.length;
-  if (width > WIDEST) throw new RangeError(`an embedding of ${width} numbers is too wide for a covariance; at most ${WIDEST}`);
+  if (width > WIDEST_EMBEDDING) {
+    throw new RangeError(`an embedding of ${width} numbers is too wide for a covariance; at most ${WIDEST_EMBEDDING}`);
+  }
   const scaled = scaleParts(embeddings, width, parts);
   const classes = new Set(labels).size;
   const perClass = Math.floor(means / classes);

@@ -12,6 +12,9 @@ export function pickWindows(windows: Windows, rows: readonly number[]): Windows 
     labels: Int32Array.from(rows, (row) => windows.labels[row]),
     recordings: Int32Array.from(rows, (row) => windows.recordings[row]),
     count: rows.length,
+    ...(windows.commissioning && {
+      commissioning: { ...windows.commissioning, machines: Int32Array.from(rows, (row) => windows.commissioning!.machines[row]) },
+    }),
   };
 }
 
@@ -63,5 +66,8 @@ export function joinWindows(parts: readonly Windows[]): Windows {
     joined.recordings.set(recordings, row);
     [row, at] = [row + count, at + samples.length];
   }
-  return joined;
+  const known = parts.flatMap(({ commissioning }) => commissioning ?? []);
+  if (known.length === 0 || known.length < parts.length) return joined;
+  const machines = Int32Array.from(known.flatMap((one) => [...one.machines]));
+  return { ...joined, commissioning: { machines, references: known[0].references } };
 }

@@ -17,6 +17,8 @@ import type { Recording } from '../data/recording-set.ts';
 import { cutWindows, type Windows } from '../data/windows.ts';
 import { fitTemperature } from '../evaluate/calibration.ts';
 import type { Metrics } from '../evaluate/metrics.ts';
+import { conformalThreshold, type NoveltyReference } from '../evaluate/novelty.ts';
+import { pickWindows } from '../evaluate/sampling.ts';
 import {
   feedBatches,
   type MeasuredQuantization,
@@ -24,19 +26,31 @@ import {
   quantizeCalibrated,
   quantizeMeasured,
 } from '../shrink/quantize.ts';
-import { runWindows } from '../train/train-network.ts';
+import { bankOfMeans } from '../train/reference-bank.ts';
+import { standardizedFeatures } from '../train/run-windows.ts';
 import { encodeBase, type TrainedNetwork } from './base.ts';
 
 export { quantizeCalibrated };
 
 /** Windows of one step of the adaptation graph: 48 of the machine, 24 for replay. */
 export const ADAPT_BATCH = 72;
-const CALIBRATION_WINDOWS = 512;
-const KNOWN_ANSWERS = 3;
+export const CALIBRATION_WINDOWS = 512;
+export const KNOWN_ANSWERS = 3;
 /** Replay windows of each class. */
 const REPLAY_WINDOWS = 6;
 /** Largest difference of a logit between engines: they add floats in other orders, and now and then an activation rounds the other way. */
-const ANSWER_TOLERANCE = 0.05;
+export const ANSWER_TOLERANCE = 0.05;
+
+/** The novelty score of a deciding graph. */
+export interface NoveltyRequest {
+  readonly reference: NoveltyReference;
+  /** Share of known windows that may be called novel. */
+  readonly share: number;
+  /** Windows from whose scores the threshold is taken. */
+  readonly known: Windows;
+  /** The threshold as a multiple of that of these windows; above 1 where the network has seen them. */
+  readonly excess: number;
+}
 
 export interface BundleRequest {
   readonly name: string;
@@ -45,6 +59,12 @@ export interface BundleRequest {
   readonly primary: TrainedNetwork;
   readonly backup?: TrainedNetwork;
   readonly adapter: AdapterScheme;
+  /** Gives the deciding graph the output `novelty`. */
+  readonly novelty?: NoveltyRequest;
+  /** Field that tells machines apart, where the network takes references. */
+  readonly referenceKey?: string;
+  /** Divides the logits; fitted on the validation windows where absent, 1 without any. */
+  readonly temperature?: number;
   readonly lineage: Manifest['lineage'];
   readonly version: string;
   /** How int8 is made where there are validation windows to hold it against float. */
@@ -68,13 +88,18 @@ export function encodeWindows(windows: Windows, channels: number): { codes: Int1
   return { codes, scales };
 }
 
-/** Feeds of the deciding graph for some windows, all with row `adapter` of the bank. */
+/**
+ * Feeds of the deciding graph for some windows, all with row `adapter` of the bank.
+ *
+ * @param references bank [K, R] of a graph that takes them, of which each window gets its machine's row; row 0 where no machine is known
+ */
 export function inferenceFeeds(
   windows: Windows,
   { window, channels }: { window: number; channels: number },
   bank: TensorData,
   adapter: number,
   [from, count]: readonly [number, number] = [0, windows.count],
+  references?: TensorData,
 ): Record<string, TensorData> {
   const { codes, scales } = encodeWindows(windows, channels);
   const size = window * channels;
@@ -83,11 +108,39 @@ export function inferenceFeeds(
     scale: floatTensor(scales.subarray(from * channels, (from + count) * channels), [count, channels]),
     adapterBank: bank,
     adapterIndex: { type: 'int32', shape: [count], values: new Int32Array(count).fill(adapter) },
+    ...(references && {
+      referenceBank: references,
+      referenceIndex: { type: 'int32', shape: [count], values: machinesOf(windows, from, count) },
+    }),
   };
 }
 
+function machinesOf({ commissioning }: Windows, from: number, count: number): Int32Array {
+  return commissioning ? commissioning.machines.slice(from, from + count) : new Int32Array(count);
+}
+
+/**
+ * Commissions machines as a gateway does: the bank of references [K, R] from the deciding graph's own output `features` over healthy windows.
+ *
+ * @throws Error where the windows know of no references
+ */
+export async function commissionMachines(
+  session: Pick<Session, 'run' | 'inputs'>,
+  { commissioning }: Windows,
+  shape: { window: number; channels: number },
+  bank: TensorData,
+): Promise<TensorData> {
+  if (!commissioning) throw new Error('the deciding graph takes references, and these windows know of none');
+  const { references } = commissioning;
+  const size = session.inputs.find(({ name }) => name === 'referenceBank')!.shape[1] as number;
+  const strangers = { ...references, commissioning: undefined };
+  const means = await runDecisions(session, strangers, shape, bank, size, 'features', 0, emptyTensor('float32', [1, size]));
+  const values = bankOfMeans(means, references.commissioning!.machines);
+  return floatTensor(values, [values.length / size, size]);
+}
+
 /** Some windows of every class, spread evenly over those that there are. */
-export function spreadWindows(windows: Windows, perClass: number, size: number): Windows {
+export function spreadWindows(windows: Windows, perClass: number): Windows {
   const rows: number[] = [];
   const classes = windows.labels.reduce((largest, label) => Math.max(largest, label), 0) + 1;
   for (let label = 0; label < classes; label++) {
@@ -95,16 +148,7 @@ export function spreadWindows(windows: Windows, perClass: number, size: number):
     const count = Math.min(perClass, own.length);
     for (let index = 0; index < count; index++) rows.push(own[Math.floor(((index + 0.5) * own.length) / count)]);
   }
-  const samples = new Float32Array(rows.length * size);
-  rows.forEach((row, index) => {
-    samples.set(windows.samples.subarray(row * size, (row + 1) * size), index * size);
-  });
-  return {
-    samples,
-    labels: Int32Array.from(rows, (row) => windows.labels[row]),
-    recordings: Int32Array.from(rows, (row) => windows.recordings[row]),
-    count: rows.length,
-  };
+  return pickWindows(windows, rows);
 }
 
 /** An int8 graph and what did not become int8. */
@@ -122,6 +166,8 @@ export interface DraftBundle {
   /** Logits of the deciding graph as it will be deployed, without an adapter, [windows, classes]. */
   logits(windows: Windows): Promise<Float32Array>;
   probabilities(windows: Windows): Promise<Float32Array>;
+  /** Where the deciding graph scores novelty: above the threshold is novel. */
+  readonly novelty?: { readonly threshold: number; readonly share: number; scores(windows: Windows): Promise<Float32Array> };
   /** Feeds of the deciding graph for some windows, without an adapter. */
   feeds(windows: Windows): Record<string, TensorData>;
   /** Writes all of it or nothing. @param server further files that stay on the server, as the report */
@@ -149,27 +195,33 @@ export async function draftBundle(
   const size = window * channels;
   const layout = adapterLayout(adapter, network);
   const cut = cutWindows(train, classes, window, recipe.stride);
-  const calibration = spreadWindows(cut, Math.ceil(CALIBRATION_WINDOWS / classes.length), size);
+  const calibration = spreadWindows(cut, Math.ceil(CALIBRATION_WINDOWS / classes.length));
   const zeroBank = emptyTensor('float32', [1, layout.size]);
-  const calibrationFeeds = feedBatches(
-    (from, count) => inferenceFeeds(partOf(calibration, size, from, count), shape, zeroBank, 0),
-    calibration.count,
-  );
+  const references = network.reference ? await commissionFloat(engine, primary, cut, shape) : undefined;
+  const feedsOf = (windows: Windows) => inferenceFeeds(windows, shape, zeroBank, 0, undefined, references);
+  const calibrationFeeds = feedBatches((from, count) => feedsOf(partOf(calibration, size, from, count)), calibration.count);
   const check = validation && {
-    feeds: feedBatches((from, count) => inferenceFeeds(partOf(validation, size, from, count), shape, zeroBank, 0), validation.count),
+    feeds: feedBatches((from, count) => feedsOf(partOf(validation, size, from, count)), validation.count),
     labels: validation.labels,
   };
-  const shrink = async (trained: TrainedNetwork, own: Network, scheme: AdapterScheme | undefined): Promise<Shrunk> => {
-    const float = traceInference(own, { input: 'int16', adapter: scheme, reference: false, temperature: 1 }, trained.weights);
+  const shrink = async (
+    trained: TrainedNetwork,
+    own: Network,
+    scheme: AdapterScheme | undefined,
+    novelty?: NoveltyRequest,
+  ): Promise<Shrunk> => {
+    const reference = own.reference ?? false;
+    const float = traceInference(own, { input: 'int16', adapter: scheme, reference, temperature: 1, novelty }, trained.weights);
     if (check) return quantizeMeasured(engine, float, calibrationFeeds, check, request.int8);
     return { graph: await quantizeCalibrated(engine, float, calibrationFeeds), kept: [] };
   };
 
-  const { graph: infer, kept, options: int8 } = await shrink(primary, network, adapter);
-  const temperature = validation ? await fitGraphTemperature(engine, infer, validation, classes.length, shape, zeroBank) : 1;
+  const { graph: infer, kept, options: int8 } = await shrink(primary, network, adapter, request.novelty);
+  const fitted = async () => (validation ? fitGraphTemperature(engine, infer, validation, classes.length, shape, zeroBank, references) : 1);
+  const temperature = request.temperature ?? (await fitted());
   infer.initializers.set('temperature', { name: 'temperature', type: 'float32', shape: [], values: Float32Array.of(temperature) });
   const quantized = quantizableWeights(
-    traceInference(network, { input: 'int16', adapter, reference: false, temperature }, primary.weights),
+    traceInference(network, { input: 'int16', adapter, reference: network.reference ?? false, temperature }, primary.weights),
   );
   const adapt = quantizeWeights(
     traceTrainingStep(network, adaptTraining(adapter), primary.weights),
@@ -191,14 +243,19 @@ export async function draftBundle(
   core.set(FILES.adapter, encodeAdapter(adapter, network, trained, base));
   const model: Model = { graph: core.get(FILES.infer)!, files: weights };
   const session = await engine.load(model);
-  const run = (output: string) => (windows: Windows) => runDecisions(session, windows, shape, zeroBank, classes.length, output);
+  const run =
+    (output: string, width = classes.length) =>
+    (windows: Windows) =>
+      runDecisions(session, windows, shape, zeroBank, width, output, 0, references);
+  const scores = run('novelty', 1);
+  const novelty = request.novelty && { ...(await thresholdOf(request.novelty, scores)), scores };
 
   const write: DraftBundle['write'] = async (folder, measured, server = new Map()) => {
-    core.set(FILES.answers, await knownAnswers(session, spreadWindows(cut, 1, size), shape, answerBank(layout.size)));
+    core.set(FILES.answers, await knownAnswers(session, spreadWindows(cut, 1), shape, answerBank(layout.size), references));
     const adaptPart = new Map([
       [FILES.adapt as string, encodeOnnx(adapt)],
       [FILES.features as string, encodeOnnx(features)],
-      [FILES.replay as string, await replayWindows(engine, network, primary.weights, spreadWindows(cut, REPLAY_WINDOWS, size))],
+      [FILES.replay as string, await replayWindows(engine, network, primary.weights, spreadWindows(cut, REPLAY_WINDOWS))],
     ]);
     const description: BundleDescription = {
       formatVersion: FORMAT_VERSION,
@@ -210,6 +267,10 @@ export async function draftBundle(
       adapter: adapter as Manifest['adapter'],
       adapterTensors: layout.parameters.map(({ name, shape: dims }) => ({ name, shape: [...dims] })),
       temperature,
+      ...(novelty && { novelty: { threshold: novelty.threshold, share: novelty.share } }),
+      ...(network.reference && {
+        reference: { windows: referenceWindows(cut), ...(request.referenceKey && { key: request.referenceKey }) },
+      }),
       answers: { count: KNOWN_ANSWERS, tolerance: ANSWER_TOLERANCE },
       lineage: request.lineage,
       measured,
@@ -223,12 +284,20 @@ export async function draftBundle(
     bytes,
     temperature,
     kept,
+    novelty,
     logits: run('logits'),
     probabilities: run('probabilities'),
-    feeds: (windows) => inferenceFeeds(windows, shape, zeroBank, 0),
+    feeds: feedsOf,
     write,
     release: () => session.release(),
   };
+}
+
+async function thresholdOf(
+  { share, known, excess }: NoveltyRequest,
+  scores: (windows: Windows) => Promise<Float32Array>,
+): Promise<{ threshold: number; share: number }> {
+  return { threshold: excess * conformalThreshold(await scores(known), share), share };
 }
 
 /** Drafts, measures and writes a bundle in one go. */
@@ -247,12 +316,15 @@ export async function makeBundle(
 }
 
 /** Some neighbouring windows; a view. */
-function partOf(windows: Windows, size: number, from: number, count: number): Windows {
+export function partOf(windows: Windows, size: number, from: number, count: number): Windows {
   return {
     samples: windows.samples.subarray(from * size, (from + count) * size),
     labels: windows.labels.subarray(from, from + count),
     recordings: windows.recordings.subarray(from, from + count),
     count,
+    ...(windows.commissioning && {
+      commissioning: { ...windows.commissioning, machines: windows.commissioning.machines.subarray(from, from + count) },
+    }),
   };
 }
 
@@ -265,14 +337,39 @@ export async function runDecisions(
   classes: number,
   output: string,
   adapter = 0,
+  references?: TensorData,
 ): Promise<Float32Array> {
   const size = shape.window * shape.channels;
   const all = new Float32Array(windows.count * classes);
   for (let from = 0; from < windows.count; from += 64) {
     const part = partOf(windows, size, from, Math.min(64, windows.count - from));
-    all.set((await session.run(inferenceFeeds(part, shape, bank, adapter)))[output].values as Float32Array, from * classes);
+    all.set(
+      (await session.run(inferenceFeeds(part, shape, bank, adapter, undefined, references)))[output].values as Float32Array,
+      from * classes,
+    );
   }
   return all;
+}
+
+/** The bank of references by the float graph, whose output `features` is that of the int8 one: nothing before it is quantised. */
+async function commissionFloat(
+  engine: Engine,
+  { options, weights }: TrainedNetwork,
+  windows: Windows,
+  shape: { window: number; channels: number },
+): Promise<TensorData> {
+  const graph = traceInference(createNetwork(options), { input: 'int16', reference: true, temperature: 1 }, weights);
+  const session = await engine.load({ graph: encodeOnnx(graph) });
+  const bank = await commissionMachines(session, windows, shape, emptyTensor('float32', [1, 1]));
+  await session.release();
+  return bank;
+}
+
+/** Windows that the machine with the fewest has for its reference. */
+function referenceWindows({ commissioning }: Windows): number {
+  const counts = new Map<number, number>();
+  for (const machine of commissioning!.references.commissioning!.machines) counts.set(machine, (counts.get(machine) ?? 0) + 1);
+  return Math.min(...counts.values());
 }
 
 async function fitGraphTemperature(
@@ -282,9 +379,10 @@ async function fitGraphTemperature(
   classes: number,
   shape: { window: number; channels: number },
   bank: TensorData,
+  references?: TensorData,
 ): Promise<number> {
   const session = await engine.load({ graph: encodeOnnx(graph) });
-  const logits = await runDecisions(session, windows, shape, bank, classes, 'logits');
+  const logits = await runDecisions(session, windows, shape, bank, classes, 'logits', 0, references);
   await session.release();
   return Math.fround(fitTemperature(logits, windows.labels, classes));
 }
@@ -304,32 +402,40 @@ export function encodeAdapter(scheme: AdapterScheme, network: Network, flat: Flo
 }
 
 /** Inputs of the deciding graph with the logits it gives, half of them through the default adapter. */
-async function knownAnswers(
+export async function knownAnswers(
   session: { run(feeds: Record<string, TensorData>): Promise<Record<string, TensorData>> },
   windows: Windows,
   shape: { window: number; channels: number },
   bank: TensorData,
+  references?: TensorData,
 ): Promise<Uint8Array> {
   const count = Math.min(KNOWN_ANSWERS, windows.count);
-  const feeds = inferenceFeeds(windows, shape, bank, 0, [0, count]);
+  const feeds = {
+    ...inferenceFeeds(windows, shape, bank, 0, [0, count], references),
+    ...(references && ownReferences(windows, count, references)),
+  };
   (feeds.adapterIndex.values as Int32Array).forEach((_, row, all) => {
     all[row] = row % 2;
   });
   const { logits } = await session.run(feeds);
-  const { window, scale, adapterIndex } = feeds;
-  return encodeSafetensors({ tensors: { window, scale, adapterIndex, logits }, metadata: {} });
+  const inputs = Object.entries(feeds).filter(([name]) => name !== 'adapterBank');
+  return encodeSafetensors({ tensors: { ...Object.fromEntries(inputs), logits }, metadata: {} });
+}
+
+/** A bank of no more references than some windows need: zero, and a row for each of their machines. */
+function ownReferences(windows: Windows, count: number, { values, shape }: TensorData): Record<string, TensorData> {
+  const machines = machinesOf(windows, 0, count);
+  const rows = [0, ...new Set(machines)];
+  const bank = rows.flatMap((machine) => [...(values as Float32Array).subarray(machine * shape[1], (machine + 1) * shape[1])]);
+  return {
+    referenceBank: floatTensor(Float32Array.from(bank), [rows.length, shape[1]]),
+    referenceIndex: { type: 'int32', shape: [count], values: machines.map((machine) => rows.lastIndexOf(machine)) },
+  };
 }
 
 /** Standardised features of known windows with their labels, so that a gateway does not forget while it adapts. */
 async function replayWindows(engine: Engine, network: Network, weights: NetworkWeights, windows: Windows): Promise<Uint8Array> {
-  const { window, channels } = network.frontEnd;
-  const values = await runWindows(
-    engine,
-    encodeOnnx(traceFrontEnd(network, 'float32', weights.statistics)),
-    windows,
-    [window, channels],
-    'features',
-  );
+  const values = await standardizedFeatures(engine, network, weights.statistics, windows);
   return encodeSafetensors({
     tensors: {
       features: floatTensor(values, [windows.count, values.length / windows.count]),

@@ -10,7 +10,20 @@ export interface Augmentation {
   /** Parameter of the Beta distribution of mixup (Zhang et al. 2018); 0 switches it off. */
   readonly mixup: number;
   readonly dropout: number;
+  /** Share of the windows that get white noise, 20 to 40 dB below each channel's own power. */
+  readonly noise: number;
+  /** Largest factor of loudness: windows are played louder or softer by up to so much. 1 switches it off. */
+  readonly gain: number;
+  /** Largest change of pace, as a share: 0.05 plays windows up to 5 % faster or slower. 0 switches it off. */
+  readonly speed: number;
 }
+
+/** Windows as they are. */
+export const NO_AUGMENTATION: Augmentation = { mask: 0, mixup: 0, dropout: 0, noise: 0, gain: 1, speed: 0 };
+
+const NOISE_DB = [20, 40] as const;
+/** Normal numbers that are drawn once; every window reads them from another place. */
+const NOISE_POOL = 1 << 16;
 
 /**
  * Makes training batches: the class first, then a recording of it, then a random place in it, so that every class weighs the same and
@@ -29,6 +42,7 @@ export class BatchSampler {
   /** Random dropout decisions, drawn once; every step reads them from another place. */
   readonly #dropoutPool: Float32Array;
   readonly #dropoutShape: readonly number[];
+  readonly #noise: Float32Array;
 
   constructor(
     network: Network,
@@ -55,6 +69,7 @@ export class BatchSampler {
     this.#dropoutPool = Float32Array.from({ length: augmentation.dropout > 0 ? 2 * needed : 0 }, () =>
       random.uniform() < augmentation.dropout ? 0 : keep,
     );
+    this.#noise = Float32Array.from({ length: augmentation.noise > 0 ? NOISE_POOL : 0 }, () => random.normal());
     const ones = (shape: number[]) => floatTensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(1), shape);
     this.#constant = {
       scale: ones([size, channels]),
@@ -74,6 +89,7 @@ export class BatchSampler {
         const share = this.#random.beta(mixup);
         if (share < 0.99) this.#fill(row, share, target);
       }
+      this.#change(row);
     }
     const feeds: Record<string, TensorData> = { ...this.#constant, window: this.#window, target: this.#target };
     if (mask > 0) feeds.featureMask = this.#maskFeatures(mask);
@@ -93,18 +109,46 @@ export class BatchSampler {
     const label = known[random.below(known.length)];
     const choices = this.#byClass[label];
     const { samples, length } = choices[random.below(choices.length)];
-    const start = random.below(length - window + 1) * channels;
+    const pace = this.#augmentation.speed > 0 ? 1 + this.#augmentation.speed * (2 * random.uniform() - 1) : 1;
+    const needed = Math.min(length, Math.ceil(window * pace) + 1);
+    const start = random.below(length - (pace === 1 ? window : needed) + 1) * channels;
     const into = this.#window.values as Float32Array;
     const [size, at] = [window * channels, row * window * channels];
     const classes = this.#byClass.length;
     if (share === 1) {
-      into.set(samples.subarray(start, start + size), at);
+      if (pace === 1) into.set(samples.subarray(start, start + size), at);
+      else readAtPace(samples.subarray(start, start + needed * channels), into.subarray(at, at + size), channels, pace);
       target[row * classes + label] = 1;
       return;
     }
     for (let index = 0; index < size; index++) into[at + index] = share * into[at + index] + (1 - share) * samples[start + index];
     for (let column = 0; column < classes; column++) target[row * classes + column] *= share;
     target[row * classes + label] += 1 - share;
+  }
+
+  /** Makes a window louder or softer, and noisy. */
+  #change(row: number): void {
+    const { noise, gain } = this.#augmentation;
+    const random = this.#random;
+    const { window, channels } = this.#network.frontEnd;
+    const values = (this.#window.values as Float32Array).subarray(row * window * channels, (row + 1) * window * channels);
+    if (gain > 1) {
+      const factor = gain ** (2 * random.uniform() - 1);
+      for (let index = 0; index < values.length; index++) values[index] *= factor;
+    }
+    if (noise === 0 || random.uniform() >= noise) return;
+    const [low, high] = NOISE_DB;
+    const share = 10 ** (-(low + (high - low) * random.uniform()) / 20);
+    for (let channel = 0; channel < channels; channel++) {
+      let [sum, square] = [0, 0];
+      for (let at = channel; at < values.length; at += channels) {
+        sum += values[at];
+        square += values[at] ** 2;
+      }
+      const amplitude = share * Math.sqrt(Math.max(0, square / window - (sum / window) ** 2));
+      let from = random.below(NOISE_POOL);
+      for (let at = channel; at < values.length; at += channels) values[at] += amplitude * this.#noise[from++ & (NOISE_POOL - 1)];
+    }
   }
 
   /** Hides a contiguous band of each channel of each kind of feature. */
@@ -126,5 +170,19 @@ export class BatchSampler {
       }
     }
     return this.#featureMask;
+  }
+}
+
+/** Samples at `pace` times their distance, between two by a straight line. samples: [n, channels] -> into: [window, channels] */
+function readAtPace(samples: Float32Array, into: Float32Array, channels: number, pace: number): void {
+  const last = samples.length / channels - 1;
+  for (let t = 0; t < into.length / channels; t++) {
+    const position = Math.min(last, t * pace);
+    const before = Math.min(last - 1, Math.floor(position));
+    const share = position - before;
+    for (let channel = 0; channel < channels; channel++) {
+      const [a, b] = [samples[before * channels + channel], samples[(before + 1) * channels + channel]];
+      into[t * channels + channel] = a + share * (b - a);
+    }
   }
 }

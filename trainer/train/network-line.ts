@@ -3,30 +3,54 @@ import { join } from 'node:path';
 import type { AttentionNetworkOptions } from '../../models/networks/attention-network.ts';
 import { TEACHER } from '../../models/networks/attention-network.ts';
 import { BACKUP } from '../../models/networks/mixer-network.ts';
+import type { Recording } from '../data/recording-set.ts';
 import { validationFolds } from '../data/split.ts';
+import type { Windows } from '../data/windows.ts';
+import { fitTemperature } from '../evaluate/calibration.ts';
 import type { TrainedNetwork } from '../release/base.ts';
-import { chooseRecipe, RECIPES, type Recipe, type RecipeScore, shaped, trainRecipe } from './candidates.ts';
+import type { PruningPlan } from '../shrink/prune.ts';
+import { chooseRecipe, RECIPES, type Recipe, type RecipeScore, recipesFor, shaped, trainRecipe } from './candidates.ts';
 import { decodeTrained, encodeTrained, trainingStage } from './network-stage.ts';
-import { DEFAULT_PRUNING, type PruneOutcome, pruneStage } from './prune-stage.ts';
+import { DEFAULT_PRUNING, type PruneOutcome, type PruneSettings, pruneStage } from './prune-stage.ts';
 import { searchRecipe } from './recipe-search.ts';
-import { distillationSettings, trainSettings } from './settings.ts';
+import { runNetwork } from './run-windows.ts';
+import { distillationSettings, type TrainingChoice, trainSettings } from './settings.ts';
 import { cacheFolder, type StageOutcome } from './stages.ts';
 import type { Division, TrainResult, TrainSettings } from './train-network.ts';
 import type { Workspace } from './workspace.ts';
 
-/** Shares of `--budget` that the stages get. */
-const BUDGET = { choose: 0.2, teacher: 0.42, student: 0.23, backup: 0.05, prune: 0.1 };
+/** Shares of `--budget` that the stages get; student and pruning twice. */
+const BUDGET = { choose: 0.15, teacher: 0.4, student: 0.15, backup: 0.05, prune: 0.05 };
+
+/** A wide network wants smaller steps, whatever the recipe: at the student's it knows an unseen load less well than the student does. */
+const TEACHER_TRAINING: TrainingChoice = { learningRate: 5e-4, steps: 300 };
 
 /** The networks of a training, from the first to the one that decides. */
 export interface NetworkLine {
   readonly recipe: Recipe;
   readonly choice: StageOutcome<RecipeChoice>;
   readonly teacher?: StageOutcome<TrainResult>;
+  /** Trained on the training part alone, where validation says what pruning costs and how sure the network may be. */
+  readonly rehearsal?: Rehearsal;
   readonly student: StageOutcome<TrainResult>;
   readonly prune?: StageOutcome<PruneOutcome>;
   readonly backup: StageOutcome<TrainResult>;
   /** Float weights of what decides: pruned where pruning held, else the student. */
   readonly primary: TrainedNetwork;
+  /** Divides the logits; fitted on validation windows that the network it was fitted with had not seen. */
+  readonly temperature: number;
+}
+
+interface Rehearsal {
+  readonly student: StageOutcome<TrainResult>;
+  readonly prune?: StageOutcome<PruneOutcome>;
+}
+
+/** What a network is trained on, and what holds it against. */
+interface Part {
+  readonly name: 'rehearsal' | 'final';
+  readonly recordings: readonly Recording[];
+  readonly validation?: Windows;
 }
 
 export interface RecipeChoice {
@@ -47,27 +71,69 @@ function divisionOf({ request: { choices } }: Workspace): Division {
   return { engineName: choices.engine, workers: choices.workers, memoryBytes: choices.memory };
 }
 
-/** Chooses a recipe on the training part and trains all networks by it. */
+/**
+ * Chooses a recipe on the training part and trains all networks by it. The student is trained twice: a rehearsal without the validation part decides
+ * what pruning is allowed and fits the temperature, then the network that is deployed learns from both parts.
+ */
 export async function trainLine(workspace: Workspace): Promise<NetworkLine> {
   const choice = await choose(workspace);
   const { recipe } = choice.result;
-  const backup = () => trainBackup(workspace, recipe.network.kind === 'attention' ? recipe : RECIPES[0]);
-  const options = shaped(recipe.network, workspace.recordings.train, workspace.classes);
+  const { recordings, windows } = workspace;
+  const both = [...recordings.train, ...recordings.validation];
+  const rehearsed: Part = { name: 'rehearsal', recordings: recordings.train, validation: windows.validation };
+  const final: Part = { name: 'final', recordings: both };
+  const backup = () => trainBackup(workspace, recipe.network.kind === 'attention' ? recipe : RECIPES[0], both);
+  const options = shaped(recipe.network, recordings.train, workspace.classes);
   if (options.kind !== 'attention') {
-    const student = await solve(workspace, recipe);
-    return { recipe, choice, student, primary: student.result, backup: await backup() };
+    const rehearsal = { student: await solve(workspace, recipe, rehearsed) };
+    const student = await solve(workspace, recipe, final);
+    const temperature = await temperatureOf(workspace, rehearsal.student.result);
+    return { recipe, choice, rehearsal, student, primary: student.result, backup: await backup(), temperature };
   }
-  const teacher = await trainTeacher(workspace, recipe, options);
-  const student = await trainStudent(workspace, recipe, options, teacher);
-  const prune = await pruneStudent(workspace, recipe, student, teacher);
-  const primary = prune?.result.network ?? student.result;
-  return { recipe, choice, teacher, student, prune, primary, backup: await backup() };
+  const teacher = await trainTeacher(workspace, options);
+  const rehearsal = await trainStudents(workspace, recipe, options, teacher, rehearsed);
+  const plan = rehearsal.prune?.result.plan;
+  const { student, prune } = await trainStudents(workspace, recipe, options, teacher, final, plan ?? false);
+  return {
+    recipe,
+    choice,
+    teacher,
+    rehearsal,
+    student,
+    // What was taken back in the rehearsal is not tried again; its row says so.
+    prune: prune ?? rehearsal.prune,
+    primary: prune?.result.network ?? student.result,
+    backup: await backup(),
+    temperature: await temperatureOf(workspace, rehearsal.prune?.result.network ?? rehearsal.student.result),
+  };
+}
+
+async function temperatureOf({ engine, windows, classes }: Workspace, rehearsed: TrainedNetwork): Promise<number> {
+  const { logits } = await runNetwork(engine, rehearsed, windows.validation);
+  return Math.fround(fitTemperature(logits, windows.validation.labels, classes.length));
+}
+
+/** @param plan the only one to prune to; the ladder where absent; false: none */
+async function trainStudents(
+  workspace: Workspace,
+  recipe: Recipe,
+  options: AttentionNetworkOptions,
+  teacher: StageOutcome<TrainResult> | undefined,
+  part: Part,
+  plan?: PruningPlan | false,
+): Promise<Rehearsal> {
+  const student = await trainStudent(workspace, recipe, options, teacher, part);
+  const { prune } = workspace.request.choices;
+  if (prune === false || plan === false) return { student };
+  const pruning = { ...DEFAULT_PRUNING, ...prune, ...(plan && { plans: [plan] }) };
+  return { student, prune: await pruneStudent(workspace, recipe, student, teacher, part, pruning) };
 }
 
 async function choose(workspace: Workspace): Promise<StageOutcome<RecipeChoice>> {
-  const { engine, stages, split, request, classes, read, signal, dataKey } = workspace;
+  const { engine, stages, split, request, classes, read, signal, dataKey, stride } = workspace;
   const { choices } = request;
-  const inputs = [dataKey, request.split, RECIPES, choices.choose, choices.student, choices.seed, choices.search, choices.budget ?? null];
+  const recipes = recipesFor(request.reference !== undefined);
+  const inputs = [dataKey, request.split, recipes, choices.choose, choices.student, choices.seed, choices.search, choices.budget ?? null];
   const settingsOf = (recipe: Recipe) => studentSettings(workspace, recipe);
   return stages.run<RecipeChoice>({
     name: 'choose',
@@ -86,6 +152,7 @@ async function choose(workspace: Workspace): Promise<StageOutcome<RecipeChoice>>
           file,
           folds,
           classes,
+          stride,
           settingsOf,
           onTrial: ({ asked, trials, best }) =>
             bar.update(asked / trials, `trial ${asked} of ${trials}, best ${best?.score?.toFixed(4) ?? '-'}`),
@@ -93,12 +160,13 @@ async function choose(workspace: Workspace): Promise<StageOutcome<RecipeChoice>>
         });
         return { recipe, scores: [{ name: recipe.name, folds: [], mean: score }] };
       }
-      const { scores, best } = await chooseRecipe(engine, RECIPES, folds, classes, settingsOf, {
+      const { scores, best } = await chooseRecipe(engine, recipes, folds, classes, settingsOf, {
+        stride,
         budgetSeconds: budgetOf(workspace, BUDGET.choose),
         onProgress: (share, note) => bar.update(share, note),
         signal,
       });
-      return { recipe: RECIPES[best], scores };
+      return { recipe: recipes[best], scores };
     },
     encode: (value) => ({ value, vectors: {} }),
     decode: ({ value }) => value as RecipeChoice,
@@ -108,15 +176,15 @@ async function choose(workspace: Workspace): Promise<StageOutcome<RecipeChoice>>
 }
 
 /** A recipe that is solved, not trained. */
-function solve(workspace: Workspace, recipe: Recipe): Promise<StageOutcome<TrainResult>> {
-  const { engine, stages, recordings, classes, signal, dataKey } = workspace;
-  const options = shaped(recipe.network, recordings.train, classes);
+function solve(workspace: Workspace, recipe: Recipe, part: Part): Promise<StageOutcome<TrainResult>> {
+  const { engine, stages, classes, signal, dataKey, stride } = workspace;
   return stages.run({
-    name: 'student',
-    inputs: [dataKey, options],
+    name: stageName('student', part),
+    inputs: [dataKey, recipe, part.name],
     compute: async ({ bar }) => {
       const settings = studentSettings(workspace, recipe);
-      const trained = await trainRecipe(engine, options, recordings.train, classes, settings, {
+      const trained = await trainRecipe(engine, recipe, part.recordings, classes, settings, {
+        stride,
         signal,
         onProgress: (done) => bar.update(done),
       });
@@ -128,11 +196,7 @@ function solve(workspace: Workspace, recipe: Recipe): Promise<StageOutcome<Train
   });
 }
 
-async function trainTeacher(
-  workspace: Workspace,
-  recipe: Recipe,
-  { tokens }: AttentionNetworkOptions,
-): Promise<StageOutcome<TrainResult> | undefined> {
+async function trainTeacher(workspace: Workspace, { tokens }: AttentionNetworkOptions): Promise<StageOutcome<TrainResult> | undefined> {
   const { engine, stages, recordings, windows, classes, dataKey, request } = workspace;
   const { choices } = request;
   if (choices.teacher === false) return undefined;
@@ -144,7 +208,7 @@ async function trainTeacher(
         options: shaped({ ...TEACHER, tokens }, recordings.train, classes),
         recordings: recordings.train,
         classes,
-        settings: trainSettings(recipe.training, choices.teacher, choices.seed),
+        settings: trainSettings(TEACHER_TRAINING, choices.teacher, choices.seed),
         division: divisionOf(workspace),
         validation: windows.validation,
         budgetSeconds: budgetOf(workspace, BUDGET.teacher),
@@ -158,49 +222,55 @@ function distillationOf({ request }: Workspace, teacher: StageOutcome<TrainResul
   return teacher && { teacher: teacher.result, ...distillationSettings(request.choices.distillation) };
 }
 
+function stageName(network: string, { name }: Part): string {
+  return name === 'final' ? network : `${network} (rehearsal)`;
+}
+
 function trainStudent(
   workspace: Workspace,
   recipe: Recipe,
   options: AttentionNetworkOptions,
   teacher: StageOutcome<TrainResult> | undefined,
+  { name, recordings, validation }: Part,
 ): Promise<StageOutcome<TrainResult>> {
-  const { engine, stages, recordings, windows, classes, dataKey } = workspace;
+  const { engine, stages, classes, dataKey } = workspace;
   return stages.run(
     trainingStage(
-      'student',
+      stageName('student', { name, recordings }),
       engine,
       {
         options,
-        recordings: recordings.train,
+        recordings,
         classes,
         settings: studentSettings(workspace, recipe),
-        validation: windows.validation,
+        validation,
         distillation: distillationOf(workspace, teacher),
         division: divisionOf(workspace),
         budgetSeconds: budgetOf(workspace, BUDGET.student),
       },
-      [dataKey, teacher?.key ?? null],
+      [dataKey, teacher?.key ?? null, name],
     ),
   );
 }
 
-async function pruneStudent(
+function pruneStudent(
   workspace: Workspace,
   recipe: Recipe,
   student: StageOutcome<TrainResult>,
   teacher: StageOutcome<TrainResult> | undefined,
-): Promise<StageOutcome<PruneOutcome> | undefined> {
-  const { engine, stages, recordings, windows, classes, request } = workspace;
-  if (request.choices.prune === false) return undefined;
-  const pruning = { ...DEFAULT_PRUNING, ...request.choices.prune };
+  part: Part,
+  pruning: PruneSettings,
+): Promise<StageOutcome<PruneOutcome>> {
+  const { engine, stages, classes } = workspace;
   return stages.run(
     pruneStage(
+      stageName('prune', part),
       engine,
       {
         student: student.result,
-        recordings: recordings.train,
+        recordings: part.recordings,
         classes,
-        validation: windows.validation,
+        validation: part.validation,
         settings: studentSettings(workspace, recipe),
         pruning,
         distillation: distillationOf(workspace, teacher),
@@ -211,18 +281,17 @@ async function pruneStudent(
   );
 }
 
-function trainBackup(workspace: Workspace, recipe: Recipe): Promise<StageOutcome<TrainResult>> {
-  const { engine, stages, recordings, windows, classes, dataKey } = workspace;
+function trainBackup(workspace: Workspace, recipe: Recipe, recordings: readonly Recording[]): Promise<StageOutcome<TrainResult>> {
+  const { engine, stages, classes, dataKey } = workspace;
   return stages.run(
     trainingStage(
       'back-up',
       engine,
       {
-        options: shaped(BACKUP, recordings.train, classes),
-        recordings: recordings.train,
+        options: shaped(BACKUP, recordings, classes),
+        recordings,
         classes,
         settings: studentSettings(workspace, recipe),
-        validation: windows.validation,
         budgetSeconds: budgetOf(workspace, BUDGET.backup),
       },
       dataKey,

@@ -6,7 +6,6 @@ import type { CalibrationMethod } from '../../models/quantize/calibration.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceInference } from '../../models/training/trace-inference.ts';
 import { VERSION } from '../../runtime/version.ts';
-import { findLeaks, refuseLeaks } from '../data/leaks.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import { type Baselines, runBaselines } from '../evaluate/baselines.ts';
 import { BundleDecider } from '../evaluate/bundle-decider.ts';
@@ -21,17 +20,27 @@ import {
 } from '../evaluate/evaluate.ts';
 import { type Gate, gate } from '../evaluate/gate.ts';
 import { argmaxRows, type Metrics, metricsOf } from '../evaluate/metrics.ts';
-import { pickWindows } from '../evaluate/sampling.ts';
+import { joinWindows, pickWindows } from '../evaluate/sampling.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { type DraftBundle, draftBundle } from '../release/make-bundle.ts';
 import { measureLatency } from '../shrink/latency.ts';
 import type { RecipeScore } from './candidates.ts';
+import { lookForLeaks } from './leak-stage.ts';
 import { type NetworkLine, trainLine } from './network-line.ts';
 import { parameterCount } from './network-stage.ts';
+import {
+  checkNovel,
+  type NoveltyFigures,
+  type NoveltyOutcome,
+  noveltyFigures,
+  noveltyNote,
+  noveltyRequest,
+  noveltyStage,
+} from './novelty-stage.ts';
 import { runNetwork } from './run-windows.ts';
 import type { StageOutcome } from './stages.ts';
 import type { CurvePoint } from './train-network.ts';
-import { openWorkspace, type PipelineRequest, STRIDE, WINDOW, type Workspace } from './workspace.ts';
+import { openWorkspace, type PipelineRequest, WINDOW, type Workspace } from './workspace.ts';
 
 export type { PipelineRequest } from './workspace.ts';
 
@@ -71,6 +80,7 @@ export interface PipelineResult {
   readonly attacks: readonly Attack[];
   readonly curves: readonly { readonly name: string; readonly points: readonly CurvePoint[] }[];
   readonly baselines: Partial<Baselines>;
+  readonly novelty?: NoveltyFigures;
   readonly gate: Gate;
 }
 
@@ -95,11 +105,13 @@ export async function trainBundle(
   // Before the work, not after it.
   await refuseForeignFolder(folder);
   const workspace = await openWorkspace(set, request, signal);
+  checkNovel(workspace);
   const leaks = await lookForLeaks(workspace);
   const line = await trainLine(workspace);
+  const known = await noveltyStage(workspace, line);
   const floats = await measureFloats(workspace, line);
   const draftStarted = performance.now();
-  const draft = await makeDraft(workspace, line);
+  const draft = await makeDraft(workspace, line, known);
   const draftSeconds = (performance.now() - draftStarted) / 1000;
   try {
     const { windows, classes } = workspace;
@@ -107,6 +119,7 @@ export async function trainBundle(
     const baselines = await runBaselineStage(workspace);
     const hardening = await measureRobustness(workspace, line.primary, draft);
     const latency = await measureLatencies(workspace, floats, draft);
+    const novelty = await noveltyFigures(workspace, draft);
     const gated = gate({
       deployed: deployed.test,
       baselines: baselines.result,
@@ -117,7 +130,7 @@ export async function trainBundle(
     const { accuracy, balancedAccuracy, macroF1, windows: tested } = deployed.test;
     const bundle = await draft.write(folder, { accuracy, balancedAccuracy, macroF1, windows: tested });
     const stages = stageRows(
-      { leaks, line, floats, baselines, hardening, latency },
+      { leaks, line, floats, baselines, hardening, latency, known, novelty },
       {
         name: 'int8',
         status: 'done',
@@ -130,7 +143,7 @@ export async function trainBundle(
         ...(draft.kept.length > 0 && { note: `kept in float32: ${draft.kept.join(', ')}` }),
       },
     );
-    const { teacher, student, prune, backup } = line;
+    const { teacher, rehearsal, student, prune, backup } = line;
     const core = await readBundle(folder);
     return {
       bundle,
@@ -158,41 +171,17 @@ export async function trainBundle(
       calibration: await calibrationBefore(workspace, draft),
       robustness: hardening.result.robustness,
       attacks: hardening.result.attacks,
-      curves: [teacher, student, prune?.result.network && { result: prune.result.network }].flatMap((one, index) =>
-        one ? [{ name: ['teacher', 'student', 'pruned'][index], points: one.result.curve }] : [],
+      // Of the rehearsal where there was one: there validation windows say how it went.
+      curves: [teacher, rehearsal?.student ?? student].flatMap((one, index) =>
+        one ? [{ name: ['teacher', 'student'][index], points: one.result.curve }] : [],
       ),
       baselines: baselines.result,
+      ...(novelty && { novelty }),
       gate: gated,
     };
   } finally {
     await draft.release();
   }
-}
-
-type Leaks = Awaited<ReturnType<typeof findLeaks>>;
-
-/** @throws Refusal data/leak */
-async function lookForLeaks({ stages, dataKey, recordings, signal }: Workspace): Promise<StageOutcome<Leaks>> {
-  const outcome = await stages.run<Leaks>({
-    name: 'leaks',
-    inputs: dataKey,
-    compute: async ({ bar }) =>
-      findLeaks(recordings.train, [...recordings.validation, ...recordings.test], {
-        window: WINDOW,
-        signal,
-        onProgress: (share) => bar.update(share),
-      }),
-    encode: (value) => ({ value, vectors: {} }),
-    decode: ({ value }) => value as Leaks,
-    summary: ({ leaks, signalsRepeat }) =>
-      leaks.length > 0
-        ? `${leaks.length} found`
-        : signalsRepeat
-          ? 'no recording is on two sides; signals are too alike to compare'
-          : 'none',
-  });
-  refuseLeaks(outcome.result);
-  return outcome;
 }
 
 /** A float network of the line with what it reaches on the test part. */
@@ -210,8 +199,9 @@ async function measureFloats({ engine, windows, classes }: Workspace, line: Netw
     if (!trained) return;
     const { logits } = await runNetwork(engine, trained, windows.test);
     const metrics = metricsOf(windows.test.labels, argmaxRows(logits, classes.length), classes.length);
+    const network = createNetwork(trained.options);
     const graph = encodeOnnx(
-      traceInference(createNetwork(trained.options), { input: 'int16', reference: false, temperature: 1 }, trained.weights),
+      traceInference(network, { input: 'int16', reference: network.reference ?? false, temperature: 1 }, trained.weights),
     );
     models.push({ name, trained, metrics, graph, bytes: graph.length });
   };
@@ -222,7 +212,11 @@ async function measureFloats({ engine, windows, classes }: Workspace, line: Netw
   return models;
 }
 
-function makeDraft(workspace: Workspace, { primary, backup }: NetworkLine): Promise<DraftBundle> {
+function makeDraft(
+  workspace: Workspace,
+  { primary, backup, temperature }: NetworkLine,
+  known: NoveltyOutcome | undefined,
+): Promise<DraftBundle> {
   const { engine, request, set, split, classes, channels, sampleRateHz, recordings, windows } = workspace;
   const { int8, seed } = request.choices;
   const { method, ...rest } = int8;
@@ -231,10 +225,13 @@ function makeDraft(workspace: Workspace, { primary, backup }: NetworkLine): Prom
     {
       name: request.name,
       classes,
-      recipe: { sampleRateHz, window: WINDOW, stride: STRIDE, channels: [...channels] },
+      recipe: { sampleRateHz, window: WINDOW, stride: workspace.stride, channels: [...channels] },
       primary,
       backup: backup.result,
       adapter: primary.options.kind === 'linear' ? HEAD_SCHEME : DEFAULT_SCHEME,
+      temperature,
+      referenceKey: request.reference?.key,
+      novelty: noveltyRequest(workspace, known),
       lineage: { set: set.name, split: split.description, seed },
       version: VERSION,
       int8: { ...rest, ...(method && { methods: [METHODS[method]] }) },
@@ -258,7 +255,7 @@ function runBaselineStage({
     name: 'baselines',
     inputs: [dataKey, baselines, seed],
     compute: ({ bar }) =>
-      runBaselines(windows.train, windows.test, [WINDOW, channels.length], classes.length, {
+      runBaselines(joinWindows([windows.train, windows.validation]), windows.test, [WINDOW, channels.length], classes.length, {
         seed,
         which: baselines,
         onProgress: ({ baseline, share }) => bar.update(share, baseline),
@@ -298,11 +295,14 @@ function measureRobustness(workspace: Workspace, primary: TrainedNetwork, draft:
           progress(0, 'noise, gain, speed'),
           signal,
         ),
-        attacks: await attackCurves(engine, { ...primary, probabilitiesOf: draft.probabilities }, windows.test, {
-          seed,
-          signal,
-          onProgress: progress(0.5, 'FGSM, PGD'),
-        }),
+        // The gradient that attacks climb knows no references.
+        attacks: createNetwork(primary.options).reference
+          ? []
+          : await attackCurves(engine, { ...primary, probabilitiesOf: draft.probabilities }, windows.test, {
+              seed,
+              signal,
+              onProgress: progress(0.5, 'FGSM, PGD'),
+            }),
       };
     },
     encode: (value) => ({ value, vectors: {} }),
@@ -333,10 +333,12 @@ interface Measured {
   readonly baselines: StageOutcome<unknown>;
   readonly hardening: StageOutcome<unknown>;
   readonly latency: ReadonlyMap<string, number>;
+  readonly known: NoveltyOutcome | undefined;
+  readonly novelty: NoveltyFigures | undefined;
 }
 
 /** The table of stages in the order in which they ran. */
-function stageRows({ leaks, line, floats, baselines, hardening, latency }: Measured, int8: StageRow): StageRow[] {
+function stageRows({ leaks, line, floats, baselines, hardening, latency, known, novelty }: Measured, int8: StageRow): StageRow[] {
   const plain = (name: string, { cached, seconds }: StageOutcome<unknown>, note?: string): StageRow => ({
     name,
     status: cached ? 'cached' : 'done',
@@ -364,17 +366,32 @@ function stageRows({ leaks, line, floats, baselines, hardening, latency }: Measu
     plain('leaks', leaks),
     plain('choose', line.choice, line.recipe.name),
     ...network('teacher', line.teacher),
+    ...(line.rehearsal ? [plain('rehearsal', joined(line.rehearsal), 'without the validation part')] : []),
     ...network('student', line.student),
     ...pruned,
     ...network('back-up', line.backup),
+    ...noveltyRow(known, novelty),
     int8,
     plain('baselines', baselines),
     plain('robustness', hardening),
   ];
 }
 
+function noveltyRow(known: NoveltyOutcome | undefined, figures: NoveltyFigures | undefined): StageRow[] {
+  if (!known) return [];
+  if ('leftOut' in known) return [{ name: 'novelty', status: 'done', seconds: 0, note: `left out: ${known.leftOut}` }];
+  const note = figures && noveltyNote(figures);
+  return [{ name: 'novelty', status: known.cached ? 'cached' : 'done', seconds: known.seconds, ...(note && { note }) }];
+}
+
+/** Student and pruning of a rehearsal as one row. */
+function joined({ student, prune }: NonNullable<NetworkLine['rehearsal']>): StageOutcome<unknown> {
+  return { ...student, seconds: student.seconds + (prune?.seconds ?? 0), cached: student.cached && (prune?.cached ?? true) };
+}
+
 async function evaluateBundle({ engine, windows, classes }: Workspace, bundle: Bundle): Promise<Evaluation> {
   const decider = await BundleDecider.open(engine, bundle);
+  await decider.commission(windows.test);
   const probabilities = await decider.probabilitiesOf(windows.test);
   await decider.release();
   return evaluateDecisions({ ...windows.test, probabilities, classes });

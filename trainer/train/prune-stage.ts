@@ -8,7 +8,7 @@ import { type Perturbation, perturb } from '../evaluate/robustness.ts';
 import { joinWindows } from '../evaluate/sampling.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { PRUNING_LADDER, type PruningPlan, pruneNetwork, unitImportance } from '../shrink/prune.ts';
-import { BatchSampler } from './batches.ts';
+import { BatchSampler, NO_AUGMENTATION } from './batches.ts';
 import { decodeTrained, encodeTrained, parameterCount } from './network-stage.ts';
 import { runNetwork } from './run-windows.ts';
 import type { Stage } from './stages.ts';
@@ -18,6 +18,9 @@ import { crossEntropy, type Distillation, type TrainResult, type TrainSettings, 
 const IMPORTANCE_BATCH = 16;
 const IMPORTANCE_BATCHES = 24;
 
+/** Share of the learning rate that recovery begins with: what is left is nearly right. */
+const RECOVERY_RATE = 0.5;
+
 export interface PruneSettings {
   readonly plans: readonly PruningPlan[];
   /** Steps of recovery training. */
@@ -26,13 +29,14 @@ export interface PruneSettings {
   readonly allowed: number;
 }
 
-export const DEFAULT_PRUNING: PruneSettings = { plans: PRUNING_LADDER, steps: 150, allowed: 0.003 };
+export const DEFAULT_PRUNING: PruneSettings = { plans: PRUNING_LADDER, steps: 150, allowed: 0.001 };
 
 export interface PruneRequest {
   readonly student: TrainedNetwork;
   readonly recordings: readonly Recording[];
   readonly classes: readonly string[];
-  readonly validation: Windows;
+  /** What pruning is held against; without it the first plan is taken as it comes. */
+  readonly validation?: Windows;
   readonly settings: TrainSettings;
   readonly pruning: PruneSettings;
   readonly distillation?: Distillation;
@@ -40,26 +44,27 @@ export interface PruneRequest {
 }
 
 export interface PruneOutcome {
-  /** The first network of the ladder that lost no more than allowed; absent where none did. */
+  /** The first network of the ladder that lost no more than allowed, and its plan; absent where none did. */
   readonly network?: TrainResult;
+  readonly plan?: PruningPlan;
   /** What each tried plan reached on the strained validation windows. */
   readonly tried: readonly { readonly plan: PruningPlan; readonly accuracy: number; readonly loss: number }[];
-  readonly before: { readonly accuracy: number; readonly loss: number };
+  readonly before?: { readonly accuracy: number; readonly loss: number };
 }
 
 /** Prunes to the first plan that recovers; takes all back where none does. */
-export function pruneStage(engine: Engine, request: PruneRequest, inputs: unknown): Stage<PruneOutcome> {
+export function pruneStage(name: string, engine: Engine, request: PruneRequest, inputs: unknown): Stage<PruneOutcome> {
   const { student, recordings, classes, settings, pruning } = request;
   const { teacher: _, ...distilled } = request.distillation ?? {};
   return {
-    name: 'prune',
+    name,
     inputs: [inputs, student.options, settings, pruning, request.budgetSeconds ?? null, distilled],
     async compute({ bar, signal }) {
-      const strained = strainedWindows(request.validation, student.options, settings.seed);
-      const before = await measure(engine, student, strained);
+      const strained = request.validation && strainedWindows(request.validation, student.options, settings.seed);
+      const before = strained && (await measure(engine, student, strained));
       const network = createNetwork(student.options);
       const random = new Random(settings.seed);
-      const sampler = new BatchSampler(network, recordings, classes, IMPORTANCE_BATCH, { mask: 0, mixup: 0, dropout: 0 }, random, 0);
+      const sampler = new BatchSampler(network, recordings, classes, IMPORTANCE_BATCH, NO_AUGMENTATION, random, 0);
       const importance = await unitImportance(
         engine,
         student,
@@ -74,7 +79,7 @@ export function pruneStage(engine: Engine, request: PruneRequest, inputs: unknow
           options: cut.options,
           recordings,
           classes,
-          settings: { ...settings, steps: pruning.steps, patience: 0 },
+          settings: { ...settings, steps: pruning.steps, learningRate: settings.learningRate * RECOVERY_RATE, patience: 0 },
           initial: cut.weights,
           distillation: request.distillation,
           validation: request.validation,
@@ -83,26 +88,28 @@ export function pruneStage(engine: Engine, request: PruneRequest, inputs: unknow
           onProgress: ({ step, steps }) =>
             bar.update((index + step / steps) / pruning.plans.length, `${plan.heads} heads, ${plan.feedForward} units, hop ${plan.hop}`),
         });
+        if (!strained || !before) return { network: trained, plan, tried };
         const after = await measure(engine, trained, strained);
         tried.push({ plan, ...after });
-        if (after.accuracy >= before.accuracy - pruning.allowed) return { network: trained, tried, before };
+        if (after.accuracy >= before.accuracy - pruning.allowed) return { network: trained, plan, tried, before };
       }
       return { tried, before };
     },
-    encode: ({ network, tried, before }) => {
+    encode: ({ network, ...rest }) => {
       const artifact = network ? encodeTrained(network) : { value: null, vectors: {} };
-      return { value: { network: artifact.value, tried, before }, vectors: artifact.vectors };
+      return { value: { ...rest, network: artifact.value }, vectors: artifact.vectors };
     },
     decode: ({ value, vectors }) => {
-      const { network, tried, before } = value as { network: unknown; tried: PruneOutcome['tried']; before: PruneOutcome['before'] };
-      return { ...(network !== null && { network: decodeTrained({ value: network, vectors }) }), tried, before };
+      const { network, ...rest } = value as Omit<PruneOutcome, 'network'> & { network: unknown };
+      return { ...rest, ...(network !== null && { network: decodeTrained({ value: network, vectors }) }) };
     },
     summary: ({ network, tried, before }) => {
       const last = tried.at(-1);
-      const accuracies = `strained validation ${(100 * before.accuracy).toFixed(1)} -> ${(100 * (last?.accuracy ?? 0)).toFixed(1)} %`;
-      if (!network) return `taken back: ${accuracies}`;
+      const accuracies =
+        before && last ? `, strained validation ${(100 * before.accuracy).toFixed(1)} -> ${(100 * last.accuracy).toFixed(1)} %` : '';
+      if (!network) return `taken back${accuracies}`;
       const share = 1 - parameterCount(network) / parameterCount(student);
-      return `${Math.round(100 * share)} % fewer parameters, ${accuracies}`;
+      return `${Math.round(100 * share)} % fewer parameters${accuracies}`;
     },
   };
 }

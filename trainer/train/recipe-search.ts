@@ -34,6 +34,8 @@ export interface RecipeSearchRequest {
   readonly file: string;
   readonly folds: readonly FoldData[];
   readonly classes: readonly string[];
+  /** Samples from window to window of what trials are judged on. */
+  readonly stride: number;
   readonly settingsOf: (recipe: Recipe) => TrainSettings;
   readonly onTrial: (progress: SearchProgress<typeof RECIPE_SPACE>) => void;
   readonly signal?: AbortSignal;
@@ -55,7 +57,7 @@ export async function searchRecipe(engine: Engine, request: RecipeSearchRequest)
       for (const { train, validation } of folds) {
         const options = shaped(recipe.network, train, classes);
         const trained = await trainNetwork(engine, { options, recordings: train, classes, settings: request.settingsOf(recipe), signal });
-        const { balancedAccuracy, loss } = await scoreOn(engine, trained, validation, classes);
+        const { balancedAccuracy, loss } = await scoreOn(engine, trained, validation, classes, request.stride);
         sum += balancedAccuracy - LOSS_WEIGHT * Math.min(1, loss);
       }
       return sum / folds.length;

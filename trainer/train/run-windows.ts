@@ -8,6 +8,7 @@ import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { traceForward } from '../../models/training/trace-training.ts';
 import type { Windows } from '../data/windows.ts';
 import type { TrainedNetwork } from '../release/base.ts';
+import { bankOfMeans, subtractReferences, tokenMeans } from './reference-bank.ts';
 
 /** Windows a run. */
 const BATCH = 64;
@@ -76,6 +77,28 @@ export async function measureStatistics(engine: Engine, network: Network, window
   return statistics;
 }
 
+/**
+ * Standardised features of windows as a network is given them, [count, F]: where it takes references, each less its machine's.
+ *
+ * @throws Error where it takes references and the windows know of none
+ */
+export async function standardizedFeatures(
+  engine: Engine,
+  network: Network,
+  statistics: Float32Array,
+  windows: Windows,
+): Promise<Float32Array> {
+  const { window, channels } = network.frontEnd;
+  const frontEnd = encodeOnnx(traceFrontEnd(network, 'float32', statistics));
+  const featuresOf = (some: Windows) => runWindows(engine, frontEnd, some, [window, channels], 'features');
+  const features = await featuresOf(windows);
+  if (!network.reference || windows.count === 0) return features;
+  if (!windows.commissioning) throw new Error('the network takes references, and these windows know of none');
+  const { machines, references } = windows.commissioning;
+  const means = tokenMeans(await featuresOf(references), network.parts, references.count);
+  return subtractReferences(features, network.parts, machines, bankOfMeans(means, references.commissioning!.machines));
+}
+
 /** Logits and embeddings of windows through a float network, [count, classes] and [count, E]. */
 export async function runNetwork(
   engine: Engine,
@@ -83,9 +106,7 @@ export async function runNetwork(
   windows: Windows,
 ): Promise<{ logits: Float32Array; embeddings: Float32Array }> {
   const network = createNetwork(options);
-  const { window, channels } = network.frontEnd;
-  const frontEnd = encodeOnnx(traceFrontEnd(network, 'float32', weights.statistics));
-  const features = await runWindows(engine, frontEnd, windows, [window, channels], 'features');
+  const features = await standardizedFeatures(engine, network, weights.statistics, windows);
   const runner = await FeatureRunner.create(engine, network, weights.statistics);
   const made = await runner.run(weights.parameters, features, windows.count);
   await runner.release();

@@ -8,7 +8,16 @@ const share = z.number().min(0).max(1);
 const positive = z.number().positive();
 const whole = z.number().int().positive();
 
-const augmentation = z.strictObject({ mask: share, mixup: z.number().min(0).max(1), dropout: z.number().min(0).max(0.9) }).partial();
+const augmentation = z
+  .strictObject({
+    mask: share,
+    mixup: z.number().min(0).max(1),
+    dropout: z.number().min(0).max(0.9),
+    noise: share,
+    gain: z.number().min(1).max(100),
+    speed: z.number().min(0).max(0.5),
+  })
+  .partial();
 
 /** What a training may be told; what is left out is chosen by the recipe. */
 const training = z
@@ -69,6 +78,9 @@ export const settingsSchema = z.strictObject({
       test: z.string(),
       group: z.string(),
       block: whole.max(10),
+      stride: whole,
+      reference: z.string().min(1),
+      referenceShots: whole,
     })
     .partial()
     .default({}),
@@ -104,6 +116,8 @@ export const settingsSchema = z.strictObject({
     })
     .partial()
     .default({}),
+  /** The output `novelty` of the deciding graph; `share` of the known windows may be called novel. */
+  novelty: z.union([z.literal(false), z.strictObject({ share: z.number().gt(0).max(0.5) }).partial()]).default({}),
   /** What is trained beside the networks on the same split. */
   baselines: z.array(z.enum(['ridge', 'forest', 'minirocket'])).default(['ridge', 'forest', 'minirocket']),
   /** Whether recipes are tried on the validation part first; else the first one is taken. */

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import type { Engine } from '../../models/engine/engine.ts';
-import { type Piece, readPieces } from '../data/pieces.ts';
+import { type Commissioned, commission, type ReferenceRule, withReferences } from '../data/commissioning.ts';
+import { type Piece, type ReadPiece, readPieces } from '../data/pieces.ts';
 import { pathOf, type Recording, type RecordingSet } from '../data/recording-set.ts';
 import { type Split, type SplitRule, splitRecordings } from '../data/split.ts';
 import { classesOf, cutWindows, type Windows } from '../data/windows.ts';
@@ -11,6 +12,7 @@ import type { PipelineChoices } from './settings.ts';
 import { StageRunner } from './stages.ts';
 
 export const WINDOW = 512;
+/** From window to window, where nobody says otherwise. */
 export const STRIDE = 256;
 
 /** What a training is asked for. */
@@ -21,6 +23,12 @@ export interface PipelineRequest {
   readonly channels?: readonly string[];
   /** Rate to resample every recording to; its own where absent. */
   readonly rateHz?: number;
+  /** Recordings that are neither trained nor tested on and should be found new. */
+  readonly novel?: RecordingSet;
+  /** Samples from window to window; {@link STRIDE} where absent. */
+  readonly stride?: number;
+  /** Which recordings are machines' commissioning references and nothing else; none where absent. */
+  readonly reference?: ReferenceRule;
   readonly choices: PipelineChoices;
 }
 
@@ -44,6 +52,8 @@ export interface Workspace {
   readonly classes: readonly string[];
   readonly channels: readonly string[];
   readonly sampleRateHz: number;
+  /** Samples from window to window. */
+  readonly stride: number;
   /** Hash of the recordings, how they are read and how they are split: the first input of every stage. */
   readonly dataKey: string;
   read(pieces: readonly Piece[]): Promise<Recording[]>;
@@ -53,15 +63,17 @@ export interface Workspace {
 export async function openWorkspace(set: RecordingSet, request: PipelineRequest, signal?: AbortSignal): Promise<Workspace> {
   // Before the data, which may take a while: an engine that is not there is refused at once.
   const engine = await openEngine(request.choices.engine, { provider: request.choices.provider, precision: request.choices.precision });
-  const split = splitRecordings(set.recordings, request.split, { window: WINDOW, rateHz: request.rateHz });
-  const read = (pieces: readonly Piece[]) => readPieces(set, pieces, request.channels, request.rateHz);
+  const { stride = STRIDE } = request;
+  const commissioned = request.reference && commission(set.recordings, request.reference);
+  const split = splitRecordings(commissioned?.rest ?? set.recordings, request.split, { window: WINDOW, rateHz: request.rateHz });
+  const read = await readerOf(set, request, commissioned);
   // One call, so that all sides are held to one rate and one set of channels.
   const all = await read([...split.train, ...split.validation, ...split.test]);
   const held = split.train.length + split.validation.length;
   const recordings = { train: all.slice(0, split.train.length), validation: all.slice(split.train.length, held), test: all.slice(held) };
   const classes = classesOf(all.slice(0, held));
   if (classes.length < 2) throw new Refusal('data/classes', `${set.name} has one class only (${classes}); a network needs two`);
-  const cut = (side: readonly Recording[]) => cutWindows(side, classes, WINDOW, STRIDE);
+  const cut = (side: readonly Recording[]) => cutWindows(side, classes, WINDOW, stride);
   const windows = { train: cut(recordings.train), validation: cut(recordings.validation), test: cut(recordings.test) };
   for (const side of ['validation', 'test'] as const) {
     if (windows[side].count === 0)
@@ -84,19 +96,40 @@ export async function openWorkspace(set: RecordingSet, request: PipelineRequest,
     classes,
     channels,
     sampleRateHz,
-    dataKey: await hashData(set, request, split),
+    stride,
+    dataKey: await hashData(set, request, split, commissioned),
     read,
   };
 }
 
+/** Reads pieces which, where there are references, know their machine and what all references are made of. */
+async function readerOf(
+  set: RecordingSet,
+  { channels, rateHz }: PipelineRequest,
+  commissioned: Commissioned | undefined,
+): Promise<(pieces: readonly Piece[]) => Promise<ReadPiece[]>> {
+  const readPlain = (pieces: readonly Piece[]) => readPieces(set, pieces, channels, rateHz);
+  if (!commissioned) return readPlain;
+  const references = await readPlain(commissioned.references.map((entry) => ({ entry })));
+  const short = references.find(({ length }) => length < WINDOW);
+  if (short) throw new Refusal('data/short', `${short.entry.file}, part of a reference, has fewer than ${WINDOW} samples`);
+  return async (pieces) => withReferences(await readPlain(pieces), references, commissioned);
+}
+
 /** What the files are, not where: content where it is known, size and time elsewhere. */
-async function hashData(set: RecordingSet, { channels, rateHz }: PipelineRequest, { train, validation, test }: Split): Promise<string> {
+export async function hashData(
+  set: RecordingSet,
+  { channels, rateHz, stride }: PipelineRequest,
+  { train, validation, test }: Split,
+  commissioned?: Commissioned,
+): Promise<string> {
   const described = async ({ entry, range }: Piece) => {
     const { size, mtimeMs } = await stat(pathOf(set, entry));
     return [entry, range ?? null, size, mtimeMs];
   };
-  const sides = await Promise.all([train, validation, test].map((side) => Promise.all(side.map(described))));
+  const references = commissioned?.references.map((entry) => ({ entry })) ?? [];
+  const sides = await Promise.all([train, validation, test, references].map((side) => Promise.all(side.map(described))));
   return createHash('sha256')
-    .update(JSON.stringify([sides, channels ?? null, rateHz ?? null, WINDOW, STRIDE]))
+    .update(JSON.stringify([sides, channels ?? null, rateHz ?? null, WINDOW, stride ?? STRIDE]))
     .digest('hex');
 }

@@ -4,12 +4,19 @@ import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { type Engine, floatTensor } from '../../models/engine/engine.ts';
 import type { LabelledFeatures } from '../../runtime/adapt/labelled-features.ts';
 import type { Windows } from '../data/windows.ts';
+import { Refusal } from '../refusal.ts';
 import { encodeWindows } from '../release/make-bundle.ts';
 
 const BATCH = 64;
 
-/** Windows through the bundle's own front end, as int16 like a device sends them: standardised features, [count, F]. */
+/**
+ * Windows through the bundle's own front end, as int16 like a device sends them: standardised features, [count, F].
+ *
+ * @throws Refusal tune/reference where the bundle decides on what differs from a machine's reference
+ */
 export async function featuresOf(engine: Engine, bundle: Bundle, windows: Windows): Promise<LabelledFeatures> {
+  if (bundle.manifest.reference)
+    throw new Refusal('tune/reference', `${bundle.manifest.name} follows a machine by its reference; commission it instead of tuning`);
   const { window, channels: names } = bundle.manifest.recipe;
   const channels = names.length;
   const session = await engine.load(bundleModel(bundle, FILES.features));

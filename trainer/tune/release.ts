@@ -75,6 +75,7 @@ export async function releaseTuned(
       primary,
       backup,
       adapter: scheme,
+      temperature: manifest.temperature,
       lineage: { set: setName, split, seed, parent: parent.digest },
       version: VERSION,
     },

@@ -8,7 +8,9 @@ const positive = z.number().int().positive();
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in lower-case hexadecimal');
 /** A plain name: no folder, no way out of one. */
 const fileName = z.string().regex(/^[a-z0-9][a-z0-9.-]*$/, 'is not a plain file name');
-const tokens = z.array(z.enum(['frames', 'spectrum', 'envelope', 'statistics', 'patches'])).min(1);
+const tokens = z
+  .array(z.enum(['frames', 'spectrum', 'envelope', 'statistics', 'patches', 'tapered', 'bands', 'demodulation', 'shape']))
+  .min(1);
 const networkCommon = {
   window: positive,
   channels: positive.max(16),
@@ -29,7 +31,7 @@ const networkSchema = z.discriminatedUnion('kind', [
     feedForward: positive,
   }),
   z.strictObject({ kind: z.literal('mixer'), ...networkCommon, width: positive, layers: positive, tokenHidden: positive }),
-  z.strictObject({ kind: z.literal('linear'), ...networkCommon }),
+  z.strictObject({ kind: z.literal('linear'), ...networkCommon, reference: z.boolean().optional() }),
 ]);
 
 const adapterSchema = z.discriminatedUnion('kind', [
@@ -65,6 +67,29 @@ export const manifestSchema = z.strictObject({
   adapterTensors: z.array(z.strictObject({ name: z.string().min(1), shape: z.array(positive) })).min(1),
   /** Divides the logits; already inside the graph, stated for readers. */
   temperature: z.number().positive(),
+  /**
+   * Where the graph has the output `novelty`: a window like those that the threshold was chosen on scores above it with a probability of at most
+   * `share`.
+   */
+  novelty: z
+    .strictObject({
+      threshold: z.number().nonnegative(),
+      share: z.number().gt(0).lt(1),
+      /** Label of the only class that was recorded, where `normal` and `novel` are decided by the threshold. */
+      known: z.string().min(1).optional(),
+    })
+    .optional(),
+  /**
+   * Where the graph has the inputs `referenceBank` and `referenceIndex`: a machine is decided on only after it has been commissioned, that is, after
+   * the mean of the output `features` over so many of its healthy windows became its row of the bank.
+   */
+  reference: z
+    .strictObject({
+      windows: positive,
+      /** Field of the recording set that told machines apart. */
+      key: z.string().min(1).optional(),
+    })
+    .optional(),
   /** SHA-256 over the deciding graph and the weight file: adapters and the adaptation graph fit this base and no other. */
   base: sha256,
   answers: z.strictObject({

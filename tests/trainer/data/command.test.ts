@@ -166,9 +166,10 @@ describe('tremolo data', () => {
       undefined,
       /^data\/mixed: .* 1000 Hz, .* 4000 Hz; choose with --where/,
     ],
-    ['one recording', { a: 1 }, {}, undefined, /^data\/split: 0\.f32 is the only recording with a label; a split needs three/],
+    ['one recording of two classes', { a: 1, b: 1 }, {}, undefined, /^data\/split: classes a, b have fewer than three recordings/],
+    ['one recording too short for anything', { a: 1 }, { samples: 900 }, undefined, /^data\/short: 0\.f32 is too short to be cut/],
     ['a class of two', { a: 3, b: 2 }, {}, undefined, /^data\/split: class b has fewer than three recordings.* --test KEY=VALUE/],
-    ['one class', { a: 3 }, {}, undefined, /^data\/classes: set has one class only/],
+    ['one class with little of it', { a: 3 }, {}, undefined, /^data\/short: 14 healthy windows are left .* 99 are needed/],
     ['recordings shorter than a window', { a: 3, b: 3 }, { samples: 300 }, undefined, /^data\/short: /],
     ['an empty class name', { a: 3, b: 3 }, { fields: { label: '' } }, undefined, /^data\/set: .*recordings\.0\.label/],
   ] as const)('train refuses %s in one line with exit 2', async (_, classes, options, spoil, line) => {

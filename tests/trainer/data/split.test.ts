@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Piece, pieceLength, readPieces, timeBlocks } from '../../../trainer/data/pieces.ts';
 import { openRecordingSet, parseCondition, type RecordingEntry, select } from '../../../trainer/data/recording-set.ts';
+import { parseRelabel, relabelSet } from '../../../trainer/data/relabel.ts';
 import { type Fold, type Split, type SplitRule, splitRecordings, validationFolds } from '../../../trainer/data/split.ts';
 import { Refusal } from '../../../trainer/refusal.ts';
 import { folderWith } from './files.ts';
@@ -247,6 +248,21 @@ describe('folds for choosing settings', () => {
     expect(folds.map(({ validation }) => filesOf(validation))).toEqual([['a0'], ['a1'], ['a2']]);
   });
 
+  it('leave out a value of each class that can spare one, where no value has two classes', () => {
+    const types = ['a', 'b', 'c'];
+    // As recorded: a1 a2 a3, b1 b2, and c with one value, which stays in training.
+    const all = types.flatMap((label, index) =>
+      Array.from({ length: 3 - index }, (_, at) => entry(label, at, { bearing: `${label}${at + 1}` })),
+    );
+    const folds = foldsOf([...all, entry('a', 9, { bearing: 'a9' })], condition('bearing=a9'));
+    expect(held(folds)).toEqual(['validation bearing=a1,b1', 'validation bearing=a2,b2']);
+    expect(folds.map(({ validation }) => filesOf(validation))).toEqual([
+      ['a0', 'b0'],
+      ['a1', 'b1'],
+    ]);
+    for (const { train } of folds) expect(labelsOf(train)).toEqual(new Set(types));
+  });
+
   it('are the split itself where one value remains or the rule knows no values', () => {
     for (const [all, rule] of [
       [recordings({ a: 4, b: 4 }, 2), condition('load=1')],
@@ -322,6 +338,21 @@ describe.skipIf(!isThere)(`splits of real sets${isThere ? '' : ' (skipped: TREMO
       for (const fold of folds) expect(labelsOf(fold.train).size).toBeGreaterThanOrEqual(11);
     }
     expect(() => splitRecordings(main, { kind: 'recordings' })).toThrow(/^class normal has fewer than three recordings/);
+  });
+
+  it('cwru12: fault types by size, a fold for each size that training has, and all types in each', async () => {
+    const set = select(await openRecordingSet(join(TREMOLO_DATA!, 'cwru12')), [
+      parseCondition('role=main'),
+      parseCondition('label=normal,*007*,*014*,*021*'),
+    ]);
+    const all = relabelSet(set, ['IR*=inner', 'B*=ball', 'OR*=outer'].map(parseRelabel)).recordings;
+    const rule = condition('recorded_label=*014*');
+    const split = splitRecordings(all, rule);
+    expect([labelsOf(split.train).size, labelsOf(split.test)]).toEqual([4, new Set(['inner', 'ball', 'outer'])]);
+    expect(held(validationFolds(split, rule))).toEqual([
+      'validation recorded_label=IR007,B007,OR007@6',
+      'validation recorded_label=IR021,B021,OR021@6',
+    ]);
   });
 
   it('uet_motor1k: 70/15/15 by files, and ten blocks that are each tested once', async () => {

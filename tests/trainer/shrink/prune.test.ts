@@ -10,7 +10,7 @@ import { traceFrontEnd, traceInference } from '../../../models/training/trace-in
 import { traceGradient } from '../../../models/training/trace-training.ts';
 import type { TrainedNetwork } from '../../../trainer/release/base.ts';
 import { type PruningPlan, pruneNetwork, type UnitImportance, unitImportance } from '../../../trainer/shrink/prune.ts';
-import { BatchSampler } from '../../../trainer/train/batches.ts';
+import { BatchSampler, NO_AUGMENTATION } from '../../../trainer/train/batches.ts';
 import { largestError, numbers } from '../../support/numbers.ts';
 import { TINY_CLASSES, tinyRecordings } from '../../support/tiny-bundle.ts';
 
@@ -54,7 +54,7 @@ function silence({ options, weights }: TrainedNetwork, heads: readonly number[][
   return { options, weights: { ...weights, parameters } };
 }
 
-function* batches({ options }: TrainedNetwork, count: number, augmentation = { mask: 0, mixup: 0, dropout: 0 }) {
+function* batches({ options }: TrainedNetwork, count: number, augmentation = NO_AUGMENTATION) {
   const sampler = new BatchSampler(createNetwork(options), tinyRecordings(), TINY_CLASSES, 6, augmentation, new Random(1), 0);
   for (let index = 0; index < count; index++) yield sampler.next();
 }
@@ -157,7 +157,7 @@ describe('pruning an attention network', () => {
 
   it('measures importance under the augmentation of the batches, which may be drawn anew', async () => {
     const trained = untrained();
-    const augmented = await unitImportance(engine, trained, batches(trained, 2, { mask: 0.4, mixup: 0, dropout: 0.1 }));
+    const augmented = await unitImportance(engine, trained, batches(trained, 2, { ...NO_AUGMENTATION, mask: 0.4, dropout: 0.1 }));
     const plain = await unitImportance(engine, trained, batches(trained, 2));
     expect(augmented.units[0].every((value) => value > 0 && Number.isFinite(value))).toBe(true);
     expect(augmented.units[0]).not.toEqual(plain.units[0]);
