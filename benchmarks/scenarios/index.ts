@@ -7,6 +7,7 @@ import { ISOLATION } from './isolation.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
+import { TRAINER_SPLITS } from './trainer-splits.ts';
 
 /** Every scenario there is, in the order in which they run and are reported. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -18,4 +19,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ISOLATION,
   ...ADAPTER_BANK,
   ...BUNDLE_BYTES,
+  ...TRAINER_SPLITS,
 ];

@@ -22,10 +22,10 @@ interface Job {
 const test = (text: string): SplitRule => ({ kind: 'condition', condition: parseCondition(text) });
 
 /**
- * The student on labels alone, pruned and in int8: a teacher of 1.3 M parameters for each of some eighty trainings would take half a day. The row
+ * The student on labels alone by the first recipe, which the choice takes on these sets, pruned and in int8: a teacher of 1.3 M parameters for each of some eighty trainings would take half a day. The row
  * `trainer.command` has the whole line with its teacher.
  */
-const STUDENT_LINE: PipelineChoices = { ...DEFAULT_CHOICES, teacher: false, baselines: [], robustness: false };
+const STUDENT_LINE: PipelineChoices = { ...DEFAULT_CHOICES, teacher: false, choose: false, baselines: [], robustness: false };
 
 interface Figures {
   readonly accuracy: number;
