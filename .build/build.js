@@ -2,6 +2,7 @@
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { natives } from './natives.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = `${root}dist`;
@@ -36,23 +37,36 @@ const common = {
 };
 
 mkdirSync(dist, { recursive: true });
+rmSync(`${dist}/device`, { recursive: true, force: true });
 for (const name of readdirSync(dist)) if (/\.(js|map|wasm|json)$/.test(name)) rmSync(`${dist}/${name}`);
 
 // Two builds, so that no chunk is shared between the device and the server: the metafile of the first is the device.
-const device = await build({
+const devicePrograms = { gateway: 'runtime/main.ts', 'inference-worker': 'runtime/worker.ts' };
+const device = await build({ ...common, entryPoints: devicePrograms, chunkNames: 'gateway-[name]-[hash]' });
+// The same programs as `tremolo pack` ships them: without node_modules, and small.
+const packed = await build({
   ...common,
-  entryPoints: {
-    gateway: 'runtime/main.ts',
-    'inference-worker': 'runtime/worker.ts',
-  },
-  chunkNames: 'gateway-[name]-[hash]',
+  entryPoints: devicePrograms,
+  external: [],
+  plugins: [natives],
+  outdir: `${dist}/device`,
+  sourcemap: false,
+  minifyWhitespace: true,
+  minifySyntax: true,
 });
 const server = await build({
   ...common,
-  entryPoints: { tremolo: 'trainer/main.ts', bench: 'benchmarks/main.ts', 'training-worker': 'trainer/train/parallel-worker.ts' },
+  entryPoints: {
+    tremolo: 'trainer/main.ts',
+    'training-worker': 'trainer/train/parallel-worker.ts',
+    bench: 'benchmarks/main.ts',
+    'stream-load': 'benchmarks/streams/load-generator.ts',
+    'stream-probe': 'benchmarks/streams/probe.ts',
+  },
   chunkNames: 'tremolo-[name]-[hash]',
 });
 writeFileSync(`${dist}/device.meta.json`, JSON.stringify(device.metafile));
+writeFileSync(`${dist}/packed.meta.json`, JSON.stringify(packed.metafile));
 writeFileSync(`${dist}/server.meta.json`, JSON.stringify(server.metafile));
 chmodSync(`${dist}/tremolo.js`, 0o755);
 const wasm = `${root}node_modules/@tensorflow/tfjs-backend-wasm/wasm-out`;

@@ -7,6 +7,7 @@ import { describeMachine } from './harness/machine.ts';
 import { type Report, resultsPage, textTable } from './harness/report.ts';
 import { type Context, choose, type Row, runScenario } from './harness/scenario.ts';
 import { SCENARIOS } from './scenarios/index.ts';
+import { streamsCommand } from './streams/command.ts';
 
 const HELP = `npm run bench -- [ids or patterns] [options]
 
@@ -17,6 +18,8 @@ Runs benchmark scenarios and prints a table. An id, a family of ids (int8.speed)
   --quick        a tenth of the time, to see that everything runs; not for figures to keep
   --peers        may install peers from the package index into a temporary folder
   --page         writes benchmarks/README.md from benchmarks/results/*.json and runs nothing
+
+npm run bench -- streams --help: one run of many streams through broker and gateway, with options of its own.
 
 Example: npm run bench -- int8.speed adapter.bank --json benchmarks/results/mine.json
 
@@ -44,6 +47,7 @@ async function writePage(root: string): Promise<void> {
 }
 
 async function main(): Promise<number> {
+  if (process.argv[2] === 'streams') return streamsCommand(process.argv.slice(3), packageRoot(), new URL('./', import.meta.url));
   let parsed: ReturnType<typeof parse>;
   try {
     parsed = parse();

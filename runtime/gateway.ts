@@ -1,33 +1,52 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
-import { createSampleFrame, decodeFrame, FrameReader } from '../firmware-bridge/codec/index.ts';
-import { openSerial, type SerialLink } from '../firmware-bridge/serial/serial.ts';
-import { readBundle } from '../models/bundle/bundle.ts';
-import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import type { Diagnosis, Status } from './contracts/messages.ts';
+import { AlarmWatch } from './contracts/alarm-change.ts';
+import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
-import { connectBroker } from './io/broker-client.ts';
-import type { GatewayConfiguration } from './io/configuration.ts';
-import { InferenceThread } from './io/inference-thread.ts';
-import { LARGEST_BATCH, RESULT } from './io/protocol.ts';
-import { StreamGateway, type WindowJob } from './stream/stream-gateway.ts';
-import { StreamMemory } from './stream/stream-memory.ts';
+import type { AlarmState } from './decide/alarm.ts';
+import { DecisionLoop } from './decision-loop.ts';
+import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
+import { brokerOptions } from './io/broker-options.ts';
+import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
+import { misfits } from './io/fit.ts';
+import { type HttpServer, startHttpServer } from './io/http-server.ts';
+import { LatestMessages } from './io/latest-messages.ts';
+import { LimitedLog } from './io/limited-log.ts';
+import { MessageSources } from './io/message-sources.ts';
+import { NameGuard, type NameVerdict } from './io/name-guard.ts';
+import { Outbox } from './io/outbox.ts';
+import { folderFiles } from './io/outbox-files.ts';
+import { OutboxSender } from './io/outbox-sender.ts';
+import { SerialSources } from './io/serial-sources.ts';
+import { SignalWatch } from './sources/index.ts';
 
-/** Longest wait for a broker that may be gone, when the gateway stops. */
-const GOODBYE_MS = 1000;
 /** Between two status messages. */
 const STATUS_MS = 1000;
+/** A stream that has been silent for so long gives its slot back. */
+const IDLE_MS = 10 * 60_000;
+/** A model that is at work on one batch for so long does not come back. */
+const STALLED_MS = 10_000;
+/** Streams with troubles that a status names. */
+const TROUBLED_STREAMS = 32;
 
 export interface RunningGateway {
   status(): Status;
+  /** Port of `/metrics` and `/healthz`, where the configuration asks for them. */
+  readonly httpPort: number | undefined;
+  /** Why the gateway does not do its work; undefined while it does. */
+  sickness(): string | undefined;
+  /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
+  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined;
   stop(): Promise<void>;
 }
 
 /**
- * Composition root of the gateway: broker and ports in, decisions out. Resolves when the bundle is proved, the broker reached and the gateway
- * listens.
+ * Composition root of the gateway: broker and ports in, decisions out. Resolves when the bundle is proved and the ports are being opened; the broker
+ * may come later.
  *
- * @throws BundleRefusal where the bundle is refused
+ * @throws BundleRefusal where the bundle is refused, ConfigurationRefusal where the HTTP port is taken
  */
 export async function startGateway(
   configuration: GatewayConfiguration,
@@ -35,150 +54,200 @@ export async function startGateway(
   programs: URL,
   log: Logger,
 ): Promise<RunningGateway> {
-  const { manifest, digest } = await readBundle(configuration.bundle);
-  const { recipe, classes } = manifest;
-  const channels = recipe.channels.length;
-  const memory = new StreamMemory({ streams: configuration.largestStreams, window: recipe.window, channels });
-  const streams = new StreamGateway(
-    { window: recipe.window, stride: recipe.stride, channels, sampleRateHz: recipe.sampleRateHz, rateTolerance: 0.01 },
-    memory,
+  const { site, gateway, broker, largestStreams, stateFolder } = configuration;
+  const limited = new LimitedLog(log);
+  const topics = gatewayTopics(site, gateway);
+  const instance = randomUUID();
+  const startedAt = new Date().toISOString();
+  const identity = { gateway, version, instance, startedAt };
+  const now = () => performance.now();
+
+  // In: what streams send, watched and decided.
+  const watch = new SignalWatch(largestStreams, (kind, stream, detail) =>
+    limited.warn(`stream ${kind}`, { kind, stream, detail }, 'stream'),
   );
-  const framesRefused: Record<string, number> = {};
-  const inference = await InferenceThread.start(
-    { bundleFolder: configuration.bundle, classes: classes.length, memory, engine: configuration.engine, programs },
-    (error) => {
-      // Without its model the gateway is of no use; the service manager starts it again.
-      log.fatal({ error: error.message }, 'the inference thread ended');
-      process.exit(1);
+  const loop = await DecisionLoop.start(
+    {
+      bundleFolder: configuration.bundle,
+      engine: configuration.engine,
+      largestStreams,
+      programs,
+      referencesFolder: join(stateFolder, 'references'),
+    },
+    {
+      onDiagnosis: (diagnosis) => {
+        const payload = JSON.stringify(diagnosis);
+        diagnoses.send(topics.diagnosis(diagnosis.stream), payload);
+        tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
+      },
+      onFree: (stream) => watch.forget(stream),
+      onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
+      onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+      onExit: (error) => {
+        // Without its model the gateway is of no use; the service manager starts it again.
+        log.fatal({ error: error.message }, 'the inference thread ended');
+        process.exit(1);
+      },
     },
   );
-  if (inference.proof.digest !== digest) {
-    await inference.stop();
-    throw new BundleRefusal('bundle/manifest', `${configuration.bundle} was replaced while it was read; start again`);
-  }
-  const topics = gatewayTopics(configuration.site, configuration.gateway);
-  const offline: Status = { state: 'offline', gateway: configuration.gateway, version };
-  const client = connectBroker(configuration.broker.url, (error) => log.warn({ error: error.message }, 'broker'), {
-    clientId: `tremolo-${configuration.site}-${configuration.gateway}`,
-    will: { topic: topics.status, payload: Buffer.from(JSON.stringify(offline)), qos: 1, retain: true },
+  const accept = (stream: string, frame: SampleFrame) => {
+    const arrivedMs = now();
+    watch.observe(stream, frame, arrivedMs, loop.accept(stream, frame, arrivedMs));
+  };
+  for (const misfit of misfits(configuration, loop.manifest)) log.warn({ misfit }, 'the bundle does not fit');
+
+  // Out: diagnoses as they come, alarms by way of the disk.
+  const alarms = new AlarmWatch(instance);
+  const outbox = await Outbox.open({ files: folderFiles(join(stateFolder, 'outbox')), ...configuration.outbox }).catch(
+    async (cause: Error) => {
+      await loop.stop();
+      throw new ConfigurationRefusal(`stateFolder: ${stateFolder} cannot be read (${cause.message}); mend it or name another`, { cause });
+    },
+  );
+  if (outbox.health.waiting > 0) log.info({ waiting: outbox.health.waiting }, 'messages of an earlier run wait in the outbox');
+  const tellAlarm = (change: ReturnType<AlarmWatch['observe']>) => {
+    if (!change) return;
+    void outbox.append({ topic: topics.alarm(change.stream), payload: Buffer.from(JSON.stringify(change)), retain: false }).then(() => {
+      if (outbox.health.failures > 0 && outbox.health.dropped > 0)
+        limited.warn('outbox', { error: outbox.health.lastError, dropped: outbox.health.dropped }, 'the outbox dropped alarms');
+      sender.tick();
+    });
+  };
+
+  const sources = new MessageSources(configuration, accept);
+  const guard = new NameGuard(instance, startedAt);
+  const clientId = `tremolo-${site}-${gateway}`;
+  const ours: BrokerIdentity = {
+    clientId,
+    will: { topic: topics.status, payload: Buffer.from(JSON.stringify({ ...identity, state: 'offline' })), qos: 1, retain: true },
+    subscriptions: { ...sources.subscriptions, [topics.status]: { qos: 1 }, [topics.allOperators]: { qos: 1 } },
+  };
+  /** While another gateway has our name: a listener that hears when it ends. */
+  const waiting: BrokerIdentity = { clientId: `${clientId}-${instance.slice(0, 8)}`, subscriptions: { [topics.status]: { qos: 1 } } };
+  const mayPublish = () => link.online && !guard.waiting;
+
+  const follow = (verdict: NameVerdict) => {
+    if (verdict === 'keep') return;
+    if (verdict === 'yield')
+      limited.warn('name', { site, gateway }, 'another gateway of this name is at work: this one waits; give one of them another name');
+    else log.info({ site, gateway }, 'the other gateway of this name is gone');
+    link.become(verdict === 'yield' ? waiting : ours);
+  };
+  const onStatus = (payload: Uint8Array, retained: boolean) => {
+    const status = parseJson(payload, statusSchema);
+    if (!status) return;
+    const before = guard.rivals;
+    const verdict = guard.observe(status, retained, now());
+    if (verdict === 'keep' && guard.rivals > before)
+      limited.warn('name', { site, gateway }, 'another gateway of this name has come and should wait; give one of them another name');
+    follow(verdict);
+  };
+  const onOperator = (stream: string, payload: Uint8Array, retained: boolean) => {
+    const told = parseJson(payload, operatorCommandSchema);
+    // What the broker keeps is an old word, and would be said again with each connection.
+    if (!told || retained) limited.warn('operator', { stream, retained }, 'an operator message that cannot be used');
+    else if (operate(stream, told.command) === undefined)
+      limited.warn('operator', { stream, ...told }, 'an operator message for a stream that is not known');
+  };
+
+  const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
+    onMessage: (topic, payload, retained) => {
+      if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
+      if (topic === topics.status) onStatus(payload, retained);
+      else onOperator(streamOfTopic(topic), payload, retained);
+    },
+    onOnline: () => {
+      sendStatus();
+      diagnoses.flush();
+      sender.tick();
+      log.info({ broker: broker.url }, guard.waiting ? 'waiting for the name' : 'listening');
+    },
+    onOffline: () => {
+      sources.interrupted();
+      watch.interrupted();
+      guard.interrupted(now());
+    },
+    onTrouble: (error) => limited.warn('broker', { broker: broker.url, error }, 'broker'),
+  });
+  const publish: BrokerLink['publish'] = (topic, payload, retain, done) => mayPublish() && link.publish(topic, payload, retain, done);
+  const diagnoses = new LatestMessages(publish);
+  const sender = new OutboxSender(outbox, publish, (error) => limited.warn('outbox', { error: error.message }, 'outbox'));
+  const ports = new SerialSources(configuration, accept, (port, state, { path, error }) => {
+    if (state === 'retrying') limited.warn(`port ${port}`, { port, state, path, error: error?.message }, 'serial');
+    else log.info({ port, state, path }, 'serial');
   });
 
   const status = (): Status => ({
     state: 'online',
-    gateway: configuration.gateway,
-    version,
-    bundle: { name: manifest.name, digest: inference.proof.digest },
-    engine: inference.proof.engine,
-    streams: streams.streamCount,
-    ledger: streams.ledger(),
-    framesRefused: { ...framesRefused, ...streams.framesRefused, ...serialDamage(readers) },
+    ...identity,
+    ...loop.status(),
+    framesRefused: { ...sources.framesRefused, ...loop.framesRefused, ...ports.damage() },
+    health: {
+      broker: { ...link.health, rivals: guard.rivals, waitingForName: guard.waiting },
+      diagnosesReplaced: diagnoses.replaced,
+      outbox: outbox.health,
+      ports: ports.health(),
+      foreign: sources.foreignCounters(),
+      signals: { ...watch.counters },
+      troubled: watch.troubled(now(), TROUBLED_STREAMS),
+    },
   });
-
-  const publish = (job: WindowJob, row: number) => {
-    const { probabilities } = inference.results;
-    const own = Array.from(probabilities.subarray(row * classes.length, (row + 1) * classes.length));
-    const best = own.indexOf(Math.max(...own));
-    const diagnosis: Diagnosis = {
-      stream: job.name,
-      epoch: job.epoch,
-      endSequence: job.endSequence,
-      endDeviceUs: job.endDeviceUs,
-      decision: classes[best],
-      confidence: own[best],
-      probabilities: own,
-      latencyMs: performance.now() - job.arrivedMs,
-      bundle: inference.proof.digest.slice(0, 12),
-      adapter: job.adapter,
-    };
-    client.publish(topics.diagnosis(job.name), JSON.stringify(diagnosis), { qos: 1, retain: true });
-  };
-
-  const pump = () => {
-    if (inference.busy) return;
-    const jobs = streams.take(LARGEST_BATCH);
-    if (jobs.length === 0) return;
-    inference.run(jobs, ({ failure }) => {
-      if (failure) log.error({ failure, windows: jobs.length }, 'the engine failed');
-      jobs.forEach((job, row) => {
-        const state = inference.results.states[row];
-        const outcome = failure ? 'failed' : state === RESULT.decided ? 'decided' : state === RESULT.overrun ? 'overrun' : 'notFinite';
-        if (outcome === 'decided') publish(job, row);
-        streams.settle(outcome);
-      });
-      pump();
-    });
-  };
-
-  const accept = (name: string, frame: SampleFrame) => {
-    streams.accept(name, frame, performance.now());
-    pump();
-  };
-
-  // Frames that arrive by MQTT are decoded into one reused frame: nothing is allocated a sample.
-  const reused = createSampleFrame();
-  client.on('message', (topic, payload) => {
-    const frame = decodeFrame(payload, reused);
-    if (frame.kind === 'samples') accept(streamOfTopic(topic), frame);
-    else if (frame.kind === 'refused') framesRefused[frame.code] = (framesRefused[frame.code] ?? 0) + 1;
-  });
-  // A broker may come later than the gateway, and go away: each connection is told anew what to send.
-  client.on('connect', () => {
-    client.subscribe(topics.allSamples, { qos: 0 }, (error) =>
-      log.info({ broker: configuration.broker.url, error: error?.message }, 'listening'),
-    );
-  });
-
-  const readers: FrameReader[] = [];
-  const links: SerialLink[] = configuration.serial.map(({ name, path, baudRate }) => {
-    const reader = new FrameReader((frame) => {
-      if (frame.kind === 'samples') accept(`${name}-${frame.streamId}`, frame);
-    });
-    readers.push(reader);
-    return openSerial(
-      { path, baudRate },
-      (bytes) => reader.push(bytes),
-      (state, detail) => {
-        if (state === 'open') reader.reset();
-        log.info({ port: name, state, error: detail.error?.message }, 'serial');
-      },
-    );
-  });
-
   // A status that is late is wrong: none is kept for a broker that is away.
-  const sendStatus = () => client.connected && client.publish(topics.status, JSON.stringify(status()), { qos: 1, retain: true });
-  sendStatus();
-  const timer = setInterval(sendStatus, STATUS_MS);
-  const { name, version: engineVersion } = inference.proof.engine;
-  log.info({ bundle: manifest.name, digest: inference.proof.digest.slice(0, 12), engine: `${name} ${engineVersion}` }, 'deciding');
+  const sendStatus = () => {
+    if (publish(topics.status, JSON.stringify(status()), true)) guard.published();
+  };
+  const sickness = () => {
+    const busyMs = loop.busyMs(now());
+    return busyMs > STALLED_MS ? `the model has not answered for ${(busyMs / 1000).toFixed(0)} s` : undefined;
+  };
+  let knownFailures = 0;
+  const timer = setInterval(() => {
+    loop.freeIdle(now(), IDLE_MS);
+    watch.check(now());
+    if (link.online) follow(guard.check(now()));
+    sendStatus();
+    const { failures } = outbox.health;
+    if (failures > knownFailures) limited.warn('outbox disk', { error: outbox.health.lastError, failures }, 'the disk takes no messages');
+    knownFailures = failures;
+  }, STATUS_MS);
 
+  const operate: RunningGateway['operate'] = (stream, command) => {
+    const alarm = loop.operate(stream, command);
+    if (alarm !== undefined) tellAlarm(alarms.observe(stream, alarm, new Date().toISOString()));
+    return alarm;
+  };
+
+  let http: HttpServer | undefined;
   let stopping: Promise<void> | undefined;
   const stop = () => {
     stopping ??= (async () => {
       clearInterval(timer);
-      await Promise.all(links.map((link) => link.close()));
-      const farewell: Status = { ...status(), state: 'offline' };
-      if (client.connected)
-        await within(GOODBYE_MS, client.publishAsync(topics.status, JSON.stringify(farewell), { qos: 1, retain: true }));
-      await within(GOODBYE_MS, client.endAsync(true));
-      await inference.stop();
+      await ports.close();
+      await http?.close();
+      loop.refuseWaiting();
+      await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
+      await outbox.close();
+      await loop.stop();
     })();
     return stopping;
   };
-  return { status, stop };
+  if (configuration.http) {
+    http = await startHttpServer(configuration.http, status, sickness).catch(async (cause: NodeJS.ErrnoException) => {
+      await stop();
+      const { host, port } = configuration.http!;
+      throw new ConfigurationRefusal(`http: ${host}:${port} cannot be had (${cause.code}); name another port`, { cause });
+    });
+  }
+  const { bundle, engine } = loop.status();
+  log.info({ bundle: bundle?.name, digest: bundle?.digest.slice(0, 12), engine: `${engine?.name} ${engine?.version}` }, 'deciding');
+  return { status, httpPort: http?.port, sickness, operate, stop };
 }
 
-/** Waits for work, but no longer than a limit. */
-async function within(limitMs: number, work: Promise<unknown>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, limitMs);
-  });
-  await Promise.race([work.then(() => {}), limit]).finally(() => clearTimeout(timer));
-}
-
-/** What noise on the serial lines cost, by cause, over all ports. */
-function serialDamage(readers: readonly FrameReader[]): Record<string, number> {
-  const causes = ['cobsErrors', 'crcErrors', 'tooShort', 'tooLong', 'badVersion', 'badType', 'badLength', 'badField'] as const;
-  const sum = (cause: (typeof causes)[number]) => readers.reduce((total, { health }) => total + health[cause], 0);
-  return Object.fromEntries(causes.filter((cause) => sum(cause) > 0).map((cause) => [`serial.${cause}`, sum(cause)]));
+/** The message; undefined where it is none. */
+function parseJson<T>(payload: Uint8Array, schema: { safeParse(value: unknown): { success: boolean; data?: T } }): T | undefined {
+  try {
+    return schema.safeParse(JSON.parse(Buffer.from(payload).toString('utf8'))).data;
+  } catch {
+    return undefined;
+  }
 }

@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { startGateway } from './gateway.ts';
 import { ConfigurationRefusal, readConfiguration } from './io/configuration.ts';
+import { createServiceNotifier } from './io/service-notifier.ts';
 import { VERSION } from './version.ts';
 
 /** Entry of the packed device: `node gateway.js gateway.yaml [--with-parent]`. Logs to stderr, one JSON object a line. Exit 0 stopped, 1 failed, 2 bad input. */
@@ -15,9 +16,15 @@ async function main(): Promise<void> {
   }
   try {
     const gateway = await startGateway(await readConfiguration(path), VERSION, new URL('./', import.meta.url), log);
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void gateway.stop());
+    const notifier = createServiceNotifier(gateway.sickness, (error) => log.warn({ error: error.message }, 'systemd-notify'));
+    const stop = () => {
+      notifier.stopping();
+      void gateway.stop();
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
     // A program that started this one holds its standard input: when that closes, it is gone.
-    if (withParent) process.stdin.on('end', () => void gateway.stop()).resume();
+    if (withParent) process.stdin.on('end', stop).resume();
+    notifier.ready();
   } catch (error) {
     if (!(error instanceof ConfigurationRefusal || error instanceof BundleRefusal)) throw error;
     process.stderr.write(`${error.code}: ${error.message}\n`);

@@ -2,16 +2,19 @@ import { parentPort } from 'node:worker_threads';
 import { bankRow } from '../models/adapters/scheme.ts';
 import { type Bundle, bankLayout, bundleModel, checkAnswers, FILES, readAdapter, readBundle } from '../models/bundle/bundle.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import { type Engine, floatTensor, type Session, type TensorData } from '../models/engine/engine.ts';
-import { type FromWorker, LARGEST_BATCH, RESULT, ResultMemory, type ToWorker } from './io/protocol.ts';
+import { type Engine, emptyTensor, floatTensor, type Session, type TensorData } from '../models/engine/engine.ts';
+import { dualSettings } from './decide/dual-state.ts';
+import { BatchSession } from './io/batch-session.ts';
+import { DualRunner } from './io/dual-runner.ts';
+import { type FromWorker, JobMemory, LARGEST_BATCH, RESULT, ResultMemory, type ResultShape, type ToWorker } from './io/protocol.ts';
 import { StreamMemory } from './stream/stream-memory.ts';
 
 /**
- * The inference thread: owns the engine, the bundle and the adapter bank; reads windows out of the shared rings and writes decisions into the
- * shared results. A run blocks this thread and no other.
+ * The inference thread: owns the engine, the bundle, the adapter bank and the reference bank; reads windows out of the shared rings and writes
+ * answers into the shared results. A run blocks this thread and no other.
  */
 
-/** Rows of the bank: none (0) and the bundle's own adapter (1). */
+/** Rows of the adapter bank: none (0) and the bundle's own adapter (1). */
 const BANK_ROWS = 2;
 
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
@@ -31,105 +34,138 @@ function adapterBank(bundle: Bundle): TensorData {
   return floatTensor(bank, [BANK_ROWS, layout.size]);
 }
 
-/** Runs batches of one session, with memory for the largest batch made once. */
-class BatchRunner {
-  readonly #session: Session;
+/** Numbers of a reference, R; 0 where the graph takes none. */
+function referenceSize({ inputs, outputs }: Session): number {
+  const bank = inputs.find(({ name }) => name === 'referenceBank');
+  return bank && outputs.some(({ name }) => name === 'features') ? Number(bank.shape[1]) : 0;
+}
+
+/** Everything that runs batches. */
+class Inference {
   readonly #memory: StreamMemory;
+  readonly #jobs: JobMemory;
   readonly #results: ResultMemory;
-  readonly #classes: number;
+  readonly #runner: DualRunner;
   readonly #window: Int16Array;
-  readonly #scale: Float32Array;
-  readonly #adapterIndex: Int32Array;
-  readonly #bank: TensorData;
-  /** Feeds by batch size: views of the same memory. */
-  readonly #feeds = new Map<number, Record<string, TensorData>>();
+  readonly #feeds: Record<string, TensorData>;
+  readonly #references: TensorData;
 
-  constructor(session: Session, bundle: Bundle, memory: StreamMemory, results: ResultMemory) {
-    const { window, channels } = memory.shape;
-    this.#session = session;
+  constructor(
+    sessions: { primary: Session; backup?: Session },
+    bundle: Bundle,
+    memory: StreamMemory,
+    jobs: JobMemory,
+    results: ResultMemory,
+  ) {
+    const { window, channels, streams } = memory.shape;
+    const { sampleRateHz, stride } = bundle.manifest.recipe;
     this.#memory = memory;
+    this.#jobs = jobs;
     this.#results = results;
-    this.#classes = bundle.manifest.classes.length;
-    this.#window = new Int16Array(LARGEST_BATCH * window * channels);
-    this.#scale = new Float32Array(LARGEST_BATCH * channels).fill(1);
-    this.#adapterIndex = new Int32Array(LARGEST_BATCH);
-    this.#bank = adapterBank(bundle);
+    this.#feeds = {
+      window: emptyTensor('int16', [LARGEST_BATCH, window, channels]),
+      scale: emptyTensor('float32', [LARGEST_BATCH, channels]),
+      adapterIndex: emptyTensor('int32', [LARGEST_BATCH]),
+      referenceIndex: emptyTensor('int32', [LARGEST_BATCH]),
+    };
+    this.#window = this.#feeds.window.values as Int16Array;
+    // A row for each slot, after the one that is zero.
+    this.#references = emptyTensor('float32', [streams + 1, results.shape.features]);
+    const banks = { adapterBank: adapterBank(bundle), referenceBank: this.#references };
+    const batches = (session: Session) => new BatchSession(session, this.#feeds, LARGEST_BATCH, banks);
+    this.#runner = new DualRunner(
+      batches(sessions.primary),
+      sessions.backup && batches(sessions.backup),
+      results,
+      dualSettings((1000 * stride) / sampleRateHz),
+    );
   }
 
-  async run(jobs: Uint32Array, scales: Float32Array): Promise<void> {
+  setReference(row: number, values: Float32Array): void {
+    (this.#references.values as Float32Array).set(values, row * values.length);
+  }
+
+  async decide(count: number): Promise<void> {
     const { window, channels } = this.#memory.shape;
-    const count = jobs.length / 3;
-    const { states, probabilities } = this.#results;
+    const { states } = this.#results;
+    const [adapters, references] = [this.#feeds.adapterIndex.values, this.#feeds.referenceIndex.values];
     for (let row = 0; row < count; row++) {
-      const [stream, end, adapter] = [jobs[3 * row], jobs[3 * row + 1], jobs[3 * row + 2]];
-      const intact = this.#memory.copyWindow(stream, end, this.#window, row * window * channels);
+      const intact = this.#memory.copyWindow(this.#jobs.stream(row), this.#jobs.end(row), this.#window, row * window * channels);
       states[row] = intact ? RESULT.decided : RESULT.overrun;
-      this.#adapterIndex[row] = adapter;
+      adapters[row] = this.#jobs.adapter(row);
+      references[row] = this.#jobs.reference(row);
     }
-    this.#scale.set(scales);
-    const made = (await this.#session.run(this.#feedsOf(count))).probabilities.values as Float32Array;
-    const classes = this.#classes;
-    for (let row = 0; row < count; row++) {
-      for (let column = row * classes; column < (row + 1) * classes; column++) {
-        probabilities[column] = made[column];
-        if (!Number.isFinite(made[column]) && states[row] === RESULT.decided) states[row] = RESULT.notFinite;
-      }
-    }
+    // Jobs lie in shared memory, which no engine takes as a feed.
+    (this.#feeds.scale.values as Float32Array).set(this.#jobs.scales);
+    await this.#runner.decide(count);
   }
 
-  #feedsOf(count: number): Record<string, TensorData> {
-    let feeds = this.#feeds.get(count);
-    if (!feeds) {
-      const { window, channels } = this.#memory.shape;
-      feeds = {
-        window: { type: 'int16', shape: [count, window, channels], values: this.#window.subarray(0, count * window * channels) },
-        scale: floatTensor(this.#scale.subarray(0, count * channels), [count, channels]),
-        adapterIndex: { type: 'int32', shape: [count], values: this.#adapterIndex.subarray(0, count) },
-        adapterBank: this.#bank,
-      };
-      this.#feeds.set(count, feeds);
-    }
-    return feeds;
+  compare(count: number): Promise<void> {
+    return this.#runner.compare(count);
   }
 }
 
-let runner: BatchRunner | undefined;
+let inference: Inference | undefined;
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   const engine = await createEngine(message.engine, message.wasmFolder);
   const bundle = await readBundle(message.bundleFolder);
-  if (bundle.manifest.reference)
-    throw new BundleRefusal(
-      'bundle/graph',
-      `${bundle.manifest.name} decides on what differs from a reference, and no machine here has one`,
-    );
-  const session = await engine.load(bundleModel(bundle, FILES.infer));
-  const largestAnswerError = await checkAnswers(bundle, session);
-  runner = new BatchRunner(
-    session,
-    bundle,
-    new StreamMemory(message.shape, message.memory),
-    new ResultMemory(bundle.manifest.classes.length, message.results),
-  );
-  // The first runs of a session allocate its arena; no window shall pay for that.
-  for (const count of [1, LARGEST_BATCH]) await runner.run(new Uint32Array(3 * count), new Float32Array(count * message.shape.channels));
-  say({ kind: 'ready', engine: { name: engine.name, version: engine.version }, digest: bundle.digest, largestAnswerError });
+  const primary = await engine.load(bundleModel(bundle, FILES.infer));
+  const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;
+  const features = referenceSize(primary);
+  const largestAnswerError = await checkAnswers(bundle, primary);
+  const resultShape: ResultShape = {
+    classes: bundle.manifest.classes.length,
+    features,
+    novelty: primary.outputs.some(({ name }) => name === 'novelty'),
+    dual: backup !== undefined,
+  };
+  const results = new ResultMemory(resultShape);
+  const memory = new StreamMemory(message.shape, message.memory);
+  const jobs = new JobMemory(message.shape.channels, message.jobs);
+  await warmUp([primary, ...(backup ? [backup] : [])], bundle, memory, features);
+  inference = new Inference({ primary, backup }, bundle, memory, jobs, results);
+  const { name, version } = engine;
+  say({ kind: 'ready', engine: { name, version }, digest: bundle.digest, largestAnswerError, results: results.buffer, resultShape });
 }
 
-async function run(jobs: Uint32Array, scales: Float32Array): Promise<void> {
-  const began = performance.now();
-  const count = jobs.length / 3;
-  try {
-    await runner!.run(jobs, scales);
-    say({ kind: 'done', count, runMs: performance.now() - began });
-  } catch (error) {
-    say({ kind: 'done', count, runMs: performance.now() - began, failure: (error as Error).message });
+/** The first runs of a session allocate its arena; no window shall pay for that, and no counter shall see it. */
+async function warmUp(sessions: readonly Session[], bundle: Bundle, { shape }: StreamMemory, features: number): Promise<void> {
+  const bank = adapterBank(bundle);
+  for (const session of sessions) {
+    for (const count of [1, LARGEST_BATCH]) {
+      await session.run({
+        window: emptyTensor('int16', [count, shape.window, shape.channels]),
+        scale: emptyTensor('float32', [count, shape.channels]),
+        adapterBank: bank,
+        adapterIndex: emptyTensor('int32', [count]),
+        referenceBank: emptyTensor('float32', [1, features]),
+        referenceIndex: emptyTensor('int32', [count]),
+      });
+    }
   }
 }
 
+async function run(count: number): Promise<void> {
+  const began = performance.now();
+  try {
+    await inference!.decide(count);
+    say({ kind: 'done', count, runMs: performance.now() - began });
+  } catch (error) {
+    say({ kind: 'done', count, runMs: performance.now() - began, failure: (error as Error).message });
+    return;
+  }
+  // After the answer, so that no window waits for the other model's opinion.
+  await inference!.compare(count);
+}
+
+/** One thing after the other: a session runs one batch at a time. */
+let queue: Promise<void> = Promise.resolve();
+
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'stop') port.close();
-  else if (message.kind === 'run') void run(message.jobs, message.scales);
+  else if (message.kind === 'run') queue = queue.then(() => run(message.count));
+  else if (message.kind === 'reference') queue = queue.then(() => inference!.setReference(message.row, message.values));
   else {
     start(message).catch((error: unknown) => {
       if (!(error instanceof BundleRefusal)) throw error;

@@ -2,17 +2,21 @@
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { ConfigurationRefusal } from '../runtime/io/configuration.ts';
 import { VERSION } from '../runtime/version.ts';
+import { bench } from './commands/bench.ts';
 import { type Command, parseCommand } from './commands/command.ts';
 import { data } from './commands/data.ts';
 import { demo } from './commands/demo.ts';
 import { evaluate } from './commands/evaluate.ts';
+import { pack } from './commands/pack.ts';
+import { record } from './commands/record.ts';
+import { replay } from './commands/replay.ts';
 import { run } from './commands/run.ts';
 import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
 import { tune } from './commands/tune.ts';
 import { Refusal } from './refusal.ts';
 
-const COMMANDS: readonly Command[] = [demo, train, tune, evaluate, data, run, simulate];
+const COMMANDS: readonly Command[] = [demo, train, tune, evaluate, data, run, record, replay, simulate, pack, bench];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ verb }) => verb.length));
@@ -51,6 +55,16 @@ async function main(argv: readonly string[]): Promise<void> {
   }
   const result = await command.run(args, abort.signal);
   if (args.values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+}
+
+/** What a shell reports of a program whose reader went away (128 + SIGPIPE): `tremolo … | head` ends here, without a word. */
+const READER_GONE = 141;
+
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit(READER_GONE);
+  });
 }
 
 try {

@@ -125,10 +125,25 @@ function decodeSamples(bytes: Uint8Array, into?: SampleFrame): SampleFrame | Ref
   for (let channel = 0; channel < channelCount; channel++) {
     frame.scales[channel] = readFloat32(bytes, SAMPLES_FIXED_BYTES + 4 * channel);
   }
-  // Copied a byte at a time: right on any host's byte order and any alignment, and the reader's buffer is free again.
-  const samples = frame.samples;
-  for (let i = 0, at = samplesAt; i < valueCount; i++, at += 2) samples[i] = bytes[at] | (bytes[at + 1] << 8);
+  copySamples(bytes, samplesAt, frame.samples, valueCount);
   return frame;
+}
+
+const IS_LITTLE_ENDIAN = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
+
+/** The bytes of the samples that were filled last: a frame that is used again is viewed once. */
+let viewed: Int16Array = new Int16Array(0);
+let view: Uint8Array = new Uint8Array(viewed.buffer);
+
+/** Copies, whatever the alignment, so that the reader's buffer is free again. */
+function copySamples(bytes: Uint8Array, from: number, samples: Int16Array, count: number): void {
+  if (IS_LITTLE_ENDIAN) {
+    if (viewed !== samples) {
+      viewed = samples;
+      view = new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength);
+    }
+    view.set(bytes.subarray(from, from + 2 * count));
+  } else for (let i = 0, at = from; i < count; i++, at += 2) samples[i] = bytes[at] | (bytes[at + 1] << 8);
 }
 
 function decodeHeartbeat(bytes: Uint8Array): Heartbeat | Refusal {

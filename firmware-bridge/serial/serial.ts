@@ -1,10 +1,13 @@
 import { SerialPort } from 'serialport';
 
-/** A USB device by what it reports, so that it is found again on whichever port it comes back. Hexadecimal without 0x, in any case. */
+/**
+ * A USB device by what it reports, so that it is found again on whichever port it comes back: the first that has all that is given. Vendor and
+ * product hexadecimal without 0x, in any case.
+ */
 export interface UsbId {
-  readonly vendorId: string;
-  readonly productId: string;
-  /** Where several devices of one kind are plugged in. Without it the first that is found is taken. */
+  readonly vendorId?: string;
+  readonly productId?: string;
+  /** Where several devices of one kind are plugged in. Manufacturers are supposed to give each another, and some do not. */
   readonly serialNumber?: string;
 }
 
@@ -143,13 +146,31 @@ function openPort(path: string, baudRate: number): Promise<SerialPort> {
   });
 }
 
-/** The path of the first port that belongs to such a device. */
+/** What the operating system says of a port. */
+export interface PortInfo {
+  readonly path: string;
+  readonly vendorId?: string;
+  readonly productId?: string;
+  readonly serialNumber?: string;
+}
+
+/** The first port that belongs to such a device. Nothing asked for is found nowhere. */
+export function matchUsb(ports: readonly PortInfo[], usb: UsbId): PortInfo | undefined {
+  const { vendorId, productId, serialNumber } = usb;
+  if (vendorId === undefined && productId === undefined && serialNumber === undefined) return undefined;
+  const fits = (a: string | undefined, b: string | undefined) => b === undefined || a?.toLowerCase() === b.toLowerCase();
+  return ports.find(
+    (port) =>
+      fits(port.vendorId, vendorId) &&
+      fits(port.productId, productId) &&
+      (serialNumber === undefined || port.serialNumber === serialNumber),
+  );
+}
+
 async function findUsb(usb: UsbId): Promise<string> {
-  const same = (a: string | undefined, b: string) => a?.toLowerCase() === b.toLowerCase();
-  for (const info of await SerialPort.list()) {
-    if (!same(info.vendorId, usb.vendorId) || !same(info.productId, usb.productId)) continue;
-    if (usb.serialNumber === undefined || info.serialNumber === usb.serialNumber) return info.path;
-  }
+  const found = matchUsb(await SerialPort.list(), usb);
+  if (found) return found.path;
+  const kind = usb.vendorId === undefined ? '' : ` ${usb.vendorId}:${usb.productId}`;
   const which = usb.serialNumber === undefined ? '' : ` serial number ${usb.serialNumber}`;
-  throw new Error(`no USB device ${usb.vendorId}:${usb.productId}${which} is plugged in`);
+  throw new Error(`no USB device${kind}${which} is plugged in`);
 }

@@ -24,6 +24,12 @@ export function gatewayTopics(site: string, gateway: string) {
     /** The latest decision of one stream, JSON, retained. */
     diagnosis: (stream: string) => `${branch}/diagnosis/${stream}`,
     allDiagnoses: `${branch}/diagnosis/+`,
+    /** Changes of one stream's alarm state, JSON: each arrives, at least once and in order. */
+    alarm: (stream: string) => `${branch}/alarm/${stream}`,
+    allAlarms: `${branch}/alarm/+`,
+    /** What operators say of one stream, JSON, towards the gateway. */
+    operator: (stream: string) => `${branch}/operator/${stream}`,
+    allOperators: `${branch}/operator/+`,
     /** What the gateway is and runs, JSON, retained, with a last will. */
     status: `${branch}/status`,
   };

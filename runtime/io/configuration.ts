@@ -1,37 +1,166 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { patternFault } from '../contracts/topic-pattern.ts';
 import { isTopicName } from '../contracts/topics.ts';
+import { foreignFormatSchema } from '../sources/index.ts';
+import { fileSetting } from './secret-file.ts';
 import { readYaml, YamlMistakes } from './yaml-file.ts';
 
 const topicName = z.string().refine(isTopicName, 'must be letters, digits, ".", "_" or "-", at most 64');
+const qos = z.union([z.literal(0), z.literal(1)], 'must be 0 or 1').default(0);
 
-const schema = z.strictObject({
-  site: topicName,
-  gateway: topicName,
-  /** Bundle folder; relative to the configuration file. */
-  bundle: z.string().min(1),
-  broker: z.strictObject({ url: z.url({ protocol: /^(mqtts?|wss?)$/ }) }),
-  /** Ports that speak Tremolo frames; a port's streams are called `name-<stream id>`. */
-  serial: z
-    .array(z.strictObject({ name: topicName, path: z.string().min(1), baudRate: z.number().int().positive().default(115_200) }))
-    .default([]),
-  engine: z.enum(['onnxruntime', 'wasm']).default('onnxruntime'),
-  /** Rings are made for so many streams at the start. */
-  largestStreams: z.number().int().positive().max(10_000).default(256),
+const MQTT_VERSIONS = { '3.1.1': 4, '5': 5 } as const;
+
+const serialLine = {
+  /** Such as /dev/ttyUSB0, /dev/serial/by-id/…, COM3. */
+  path: z.string().min(1).optional(),
+  /** A USB device by vendor and product, such as 0403:6001: found again on whichever port it comes back. */
+  usb: z
+    .string('must be text such as "0403:6001", in quotes')
+    .regex(/^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$/, 'must be vendor:product in hexadecimal, such as "0403:6001"')
+    .optional(),
+  /** A USB device by the serial number that it reports; with `usb` one of several of a kind. */
+  serialNumber: z.string('must be text: put it in quotes').min(1).optional(),
+  baudRate: z.number().int().positive().default(115_200),
+};
+
+interface LineSetting {
+  readonly path?: string;
+  readonly usb?: string;
+  readonly serialNumber?: string;
+}
+
+const namesOnePort = ({ path, usb, serialNumber }: LineSetting) =>
+  (path !== undefined) !== (usb !== undefined || serialNumber !== undefined);
+const ONE_PORT = 'name the port: either path, or usb (vendor:product) and/or serialNumber';
+
+const framesPort = z.strictObject({ name: topicName, ...serialLine }).refine(namesOnePort, ONE_PORT);
+
+const topicSource = { topic: z.string().min(1), stream: z.string().min(1) };
+
+function checkPattern({ topic, stream }: { topic: string; stream: string }, context: z.RefinementCtx): void {
+  const message = patternFault(topic, stream);
+  if (message) context.addIssue({ code: 'custom', path: ['topic'], message });
+}
+
+const framesTopic = z.strictObject({ ...topicSource, qos: qos.optional() }).superRefine(checkPattern);
+
+const foreignTopic = z.strictObject({ ...topicSource, qos: qos.optional(), format: foreignFormatSchema }).superRefine(checkPattern);
+const foreignPort = z
+  .strictObject({ stream: topicName, ...serialLine, format: foreignFormatSchema })
+  .refine(namesOnePort, `${ONE_PORT}; or give a topic`);
+
+/** Sensors that do not speak frames, on a topic or on a port: told apart by `topic`, so that the mistakes are those of the one that was meant. */
+const foreignSource = z.unknown().transform((value, context) => {
+  const isTopic = typeof value === 'object' && value !== null && 'topic' in value;
+  const parsed = (isTopic ? foreignTopic : foreignPort).safeParse(value);
+  if (parsed.success) return parsed.data as z.output<typeof foreignTopic> | z.output<typeof foreignPort>;
+  for (const issue of parsed.error.issues) context.addIssue({ code: 'custom', path: issue.path, message: issue.message });
+  return z.NEVER;
 });
 
-export type GatewayConfiguration = z.infer<typeof schema>;
+function brokerSchema(folder: string) {
+  return z
+    .strictObject({
+      url: z.url({ protocol: /^(mqtts?|wss?)$/, error: 'must be a URL that begins with mqtt://, mqtts://, ws:// or wss://' }),
+      protocolVersion: z
+        .union([z.literal('3.1.1'), z.literal('5'), z.literal(5)], 'must be 3.1.1 or 5')
+        .default('3.1.1')
+        .transform((version) => MQTT_VERSIONS[`${version}`]),
+      /** Of the subscriptions to samples; what a device publishes with less comes with less. */
+      qos,
+      ca: fileSetting(folder).optional(),
+      cert: fileSetting(folder).optional(),
+      key: fileSetting(folder, true).optional(),
+      username: z.string().min(1).optional(),
+      passwordFile: fileSetting(folder, true).optional(),
+    })
+    .superRefine(({ url, ca, cert, key, username, passwordFile }, context) => {
+      const demand = (holds: boolean, path: string, message: string) => {
+        if (!holds) context.addIssue({ code: 'custom', path: [path], message });
+      };
+      const encrypted = /^(mqtts|wss):/.test(url);
+      for (const [name, value] of Object.entries({ ca, cert, key }))
+        demand(value === undefined || encrypted, name, 'is for mqtts:// and wss:// only; the url would send everything in the clear');
+      demand((cert === undefined) === (key === undefined), cert === undefined ? 'key' : 'cert', 'cert and key go together');
+      demand(passwordFile === undefined || username !== undefined, 'passwordFile', 'needs a username');
+    });
+}
+
+/** Names that differ, or the mistake at each that came before. */
+function differ(of: (entry: never) => string) {
+  return (entries: readonly unknown[], context: z.RefinementCtx) => {
+    const seen = new Set<string>();
+    for (const [index, entry] of entries.entries()) {
+      const name = of(entry as never);
+      if (seen.has(name)) context.addIssue({ code: 'custom', path: [index], message: `${name} is there twice` });
+      seen.add(name);
+    }
+  };
+}
+
+/** Schema of gateway.yaml. @param folder that relative paths begin in */
+function gatewaySchema(folder: string) {
+  return z.strictObject({
+    site: topicName,
+    gateway: topicName,
+    bundle: z
+      .string()
+      .min(1)
+      .transform((path) => resolve(folder, path)),
+    broker: brokerSchema(folder),
+    /** Ports that speak Tremolo frames; a port's streams are called `name-<stream id>`. */
+    serial: z
+      .array(framesPort)
+      .superRefine(differ(({ name }: { name: string }) => name))
+      .default([]),
+    /** Topics other than the gateway's own on which frames come. */
+    mqtt: z
+      .array(framesTopic)
+      .superRefine(differ(({ topic }: { topic: string }) => topic))
+      .default([]),
+    foreign: z
+      .array(foreignSource)
+      .superRefine(differ(({ stream }: { stream: string }) => stream))
+      .default([]),
+    engine: z.enum(['onnxruntime', 'wasm']).default('onnxruntime'),
+    /** Rings are made for so many streams at the start. */
+    largestStreams: z.number().int().positive().max(10_000).default(256),
+    /** What must outlive a restart. systemd's StateDirectory= where it is set. */
+    stateFolder: z
+      .string()
+      .min(1)
+      .default(process.env.STATE_DIRECTORY ?? './state')
+      .transform((path) => resolve(folder, path)),
+    outbox: z.strictObject({ largestBytes: z.number().int().min(65_536) }).default({ largestBytes: 64 * 1024 * 1024 }),
+    http: z.strictObject({ port: z.number().int().min(0).max(65_535), host: z.string().min(1).default('127.0.0.1') }).optional(),
+  });
+}
+
+export type GatewayConfiguration = z.output<ReturnType<typeof gatewaySchema>>;
+export type BrokerConfiguration = GatewayConfiguration['broker'];
+export type ForeignSource = GatewayConfiguration['foreign'][number];
+export type ForeignTopic = Extract<ForeignSource, { topic: string }>;
+export type ForeignPort = Exclude<ForeignSource, { topic: string }>;
+
+export const isForeignTopic = (source: ForeignSource): source is ForeignTopic => 'topic' in source;
 
 /** A configuration that is refused, with every mistake and its line. */
 export class ConfigurationRefusal extends Error {
   readonly code = 'config/invalid';
 }
 
-/** Reads gateway.yaml. @throws ConfigurationRefusal with all mistakes in one line */
+/** Reads gateway.yaml; all its paths become absolute. @throws ConfigurationRefusal with all mistakes in one line */
 export async function readConfiguration(path: string): Promise<GatewayConfiguration> {
-  const parsed = await readYaml(path, schema).catch((cause: Error) => {
+  return readYaml(path, gatewaySchema(dirname(resolve(path)))).catch((cause: Error) => {
     if (!(cause instanceof YamlMistakes)) throw cause;
     throw new ConfigurationRefusal(cause.message, { cause });
   });
-  return { ...parsed, bundle: resolve(dirname(path), parsed.bundle) };
+}
+
+/** The port of a configuration as `openSerial` wants it. */
+export function serialOptionsOf({ path, usb, serialNumber, baudRate }: LineSetting & { baudRate: number }) {
+  if (path !== undefined) return { path, baudRate };
+  const [vendorId, productId] = usb?.split(':') ?? [];
+  return { usb: { vendorId, productId, serialNumber }, baudRate };
 }

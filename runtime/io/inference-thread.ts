@@ -1,13 +1,13 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { BundleRefusal, type BundleRefusalCode } from '../../models/bundle/schema/refusal.ts';
+import type { WindowAnswer } from '../decide/decisions.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { StreamMemory } from '../stream/stream-memory.ts';
-import { type FromWorker, ResultMemory, type ToWorker } from './protocol.ts';
+import { type FromWorker, JobMemory, ResultMemory, type ToWorker } from './protocol.ts';
 
 export interface InferenceOptions {
   readonly bundleFolder: string;
-  readonly classes: number;
   readonly memory: StreamMemory;
   readonly engine: 'onnxruntime' | 'wasm';
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
@@ -23,13 +23,15 @@ export interface BatchResult {
 /** The gateway's side of the inference thread. One batch at a time. */
 export class InferenceThread {
   readonly #worker: Worker;
+  readonly #jobs: JobMemory;
   readonly results: ResultMemory;
   readonly proof: Extract<FromWorker, { kind: 'ready' }>;
   #onDone: ((result: BatchResult) => void) | undefined;
 
-  private constructor(worker: Worker, results: ResultMemory, proof: InferenceThread['proof']) {
+  private constructor(worker: Worker, jobs: JobMemory, proof: InferenceThread['proof']) {
     this.#worker = worker;
-    this.results = results;
+    this.#jobs = jobs;
+    this.results = new ResultMemory(proof.resultShape, proof.results);
     this.proof = proof;
     worker.on('message', (message: FromWorker) => {
       if (message.kind !== 'done') return;
@@ -46,18 +48,18 @@ export class InferenceThread {
    * @throws BundleRefusal where the bundle is refused
    */
   static async start(
-    { bundleFolder, classes, memory, engine, programs }: InferenceOptions,
+    { bundleFolder, memory, engine, programs }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
-    const results = new ResultMemory(classes);
     const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
     const { shape, buffer } = memory;
+    const jobs = new JobMemory(shape.channels);
     const start: ToWorker = {
       kind: 'start',
       bundleFolder,
       shape,
       memory: buffer,
-      results: results.buffer,
+      jobs: jobs.buffer,
       engine,
       wasmFolder: fileURLToPath(programs),
     };
@@ -71,24 +73,41 @@ export class InferenceThread {
     worker.removeAllListeners('error');
     worker.on('error', onExit);
     worker.on('exit', (code) => onExit(new Error(`the inference thread ended with ${code}`)));
-    return new InferenceThread(worker, results, first);
+    return new InferenceThread(worker, jobs, first);
   }
 
   get busy(): boolean {
     return this.#onDone !== undefined;
   }
 
-  /** Runs a batch; its results lie in `results` until the next. */
+  /** Runs a batch of at most LARGEST_BATCH windows; its results lie in `results` until the next. */
   run(jobs: readonly WindowJob[], onDone: (result: BatchResult) => void): void {
     if (this.#onDone) throw new Error('a batch is running');
     this.#onDone = onDone;
-    const packed = new Uint32Array(3 * jobs.length);
-    const scales = new Float32Array(jobs.length * jobs[0].scales.length);
-    jobs.forEach((job, row) => {
-      packed.set([job.stream, job.end, job.adapter], 3 * row);
-      scales.set(job.scales, row * job.scales.length);
-    });
-    this.#worker.postMessage({ kind: 'run', jobs: packed, scales } satisfies ToWorker);
+    for (let row = 0; row < jobs.length; row++) {
+      const { stream, end, adapter, reference, scales } = jobs[row];
+      this.#jobs.write(row, stream, end, adapter, reference, scales);
+    }
+    this.#worker.postMessage({ kind: 'run', count: jobs.length } satisfies ToWorker);
+  }
+
+  /** What the graph gave for a window of the last batch: views, to be read before the next. */
+  answer(row: number): WindowAnswer {
+    const { probabilities, features, novelty, shape } = this.results;
+    return {
+      probabilities: probabilities.subarray(row * shape.classes, (row + 1) * shape.classes),
+      // NaN: decided by the back-up, which does not measure it.
+      novelty: shape.novelty && Number.isFinite(novelty[row]) ? novelty[row] : undefined,
+      features: shape.features > 0 ? features.subarray(row * shape.features, (row + 1) * shape.features) : undefined,
+    };
+  }
+
+  /** Windows whose job names this row are decided with this reference [R], from the next batch on. Row 0 stays zero. */
+  setReference(row: number, values: Float32Array): void {
+    const { features } = this.results.shape;
+    if (row === 0 || values.length !== features)
+      throw new RangeError(`a reference of ${values.length} numbers for row ${row}, where the graph takes ${features}`);
+    this.#worker.postMessage({ kind: 'reference', row, values } satisfies ToWorker);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { LineCounter, parseDocument } from 'yaml';
+import { type Document, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 
 /** A settings file that cannot be used, with everything that is wrong in it. */
@@ -17,9 +17,17 @@ export async function readYaml<T>(path: string, schema: z.ZodType<T>): Promise<T
   const parsed = schema.safeParse(document.toJS() ?? {});
   if (parsed.success) return parsed.data;
   const mistakes = parsed.error.issues.map(({ path: at, message }) => {
-    const node = document.getIn(at as string[], true) as { range?: [number] } | undefined;
-    const line = node?.range ? `line ${lines.linePos(node.range[0]).line}, ` : '';
-    return `${line}${at.join('.') || 'top level'}: ${message}`;
+    const line = lineOf(document, lines, at);
+    return `${line ? `line ${line}, ` : ''}${at.join('.') || 'top level'}: ${message}`;
   });
   throw new YamlMistakes(`${path}: ${mistakes.join('; ')}`);
+}
+
+/** Line of a value, or of the nearest thing around it that is there: what is missing has no line of its own. */
+function lineOf(document: Document.Parsed, lines: LineCounter, at: readonly PropertyKey[]): number | undefined {
+  for (let depth = at.length; depth > 0; depth--) {
+    const node = document.getIn(at.slice(0, depth), true) as { range?: [number] } | undefined;
+    if (node?.range) return lines.linePos(node.range[0]).line;
+  }
+  return undefined;
 }

@@ -3,3 +3,4 @@ export * from './foreign-block.ts';
 export * from './foreign-decoder.ts';
 export * from './foreign-format.ts';
 export * from './foreign-stream.ts';
+export * from './signal-watch.ts';

@@ -10,6 +10,7 @@ import { splitRecordings } from '../data/split.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { LiveBlock, renderMachines } from '../demo/view.ts';
+import { Refusal } from '../refusal.ts';
 import { type PipelineRequest, trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices } from '../train/settings.ts';
 import { cacheFolder } from '../train/stages.ts';
@@ -124,6 +125,22 @@ function summary(result: SessionResult): Record<string, unknown> {
   };
 }
 
+/** Options that mean something only with recordings, and those only without. */
+const WITH_DATA = [...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
+const WITHOUT_DATA = ['seconds'];
+
+/** An option that changes nothing would leave its user with a wrong belief. @throws Refusal usage/arguments */
+function refuseUnused(args: ParsedArguments, data: string | undefined): void {
+  const unused = (data ? WITHOUT_DATA : WITH_DATA).find((name) => args.values[name] !== undefined);
+  if (!unused) return;
+  throw new Refusal(
+    'usage/arguments',
+    data
+      ? `--${unused} is for the simulated plant; recordings have their own length`
+      : `--${unused} is for recordings: name them with --data`,
+  );
+}
+
 export const demo: Command = {
   verb: 'demo',
   summary: 'watch sensors, broker and gateway decide (= npm start)',
@@ -136,7 +153,7 @@ plant and the shipped bundle decides; with --data a bundle is trained on recordi
   --data SET                  a recording set
 ${SELECTION_HELP}
   --machines N                sensors (default 4)
-  --seconds S                 length of the simulation (default 24)
+  --seconds S                 length of the simulation (default 24; not with --data)
   --speed X                   send X times faster than real time (default 1)
   --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
@@ -160,6 +177,7 @@ example: tremolo demo --data recordings --speed 10`,
     const seed = numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true });
     const engine = choiceOption(args, 'engine', ['onnxruntime', 'wasm'] as const);
     const data = textOption(args, 'data');
+    refuseUnused(args, data);
     let prepared: Prepared;
     if (data) prepared = await prepareRecordings(resolve(data), args, machines, signal);
     else

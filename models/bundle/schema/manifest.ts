@@ -46,6 +46,40 @@ const adapterSchema = z.discriminatedUnion('kind', [
   z.strictObject({ kind: z.literal('head') }),
 ]);
 
+const probability = z.number().min(0).max(1);
+
+/** How windows become decisions and alarms; runtime/decide/settings.ts has the defaults and the meanings. */
+const decisionSchema = z.strictObject({
+  /** Class of a healthy machine. */
+  normal: z.string().min(1).optional(),
+  /** 1 - P(normal) of healthy calibration windows: all of them, or quantiles that stand for them. */
+  healthyScores: z.array(probability).min(1).max(256).optional(),
+  smoothingWindows: positive.max(1024).optional(),
+  alarmBelow: probability.optional(),
+  clearFrom: probability.optional(),
+  significance: probability.optional(),
+  onDelay: positive.optional(),
+  offDelay: positive.optional(),
+  unknownBelow: probability.optional(),
+  noveltyAbove: z.number().optional(),
+  commissioningWindows: positive.optional(),
+  healthyFrom: probability.optional(),
+});
+
+/** How different the back-up is from the primary, as measured on the robustness test set. */
+const dualSchema = z.strictObject({
+  windows: positive,
+  /** 1 - mean cosine of the two error vectors p - one-hot: 0 where both err alike, 1 where they have nothing in common. */
+  difference: z.number().min(0).max(2),
+  /** Shares of the primary's errors at which the back-up decides the same wrong class, and any wrong class. */
+  repeatedErrors: probability,
+  sharedErrors: probability,
+  /** Switches a window while nothing was wrong with the primary. */
+  falseSwitchRate: probability,
+  /** Share of windows on which the back-up runs while the primary is well. */
+  backupShare: probability,
+});
+
 const filesSchema = z.record(fileName, z.strictObject({ bytes: z.number().int().nonnegative(), sha256 }));
 
 export const manifestSchema = z.strictObject({
@@ -92,6 +126,8 @@ export const manifestSchema = z.strictObject({
     .optional(),
   /** SHA-256 over the deciding graph and the weight file: adapters and the adaptation graph fit this base and no other. */
   base: sha256,
+  decision: decisionSchema.optional(),
+  dual: dualSchema.optional(),
   answers: z.strictObject({
     count: positive.max(16),
     /** Largest difference of a logit from its known answer, on the engine that the answers come from and on any other. */

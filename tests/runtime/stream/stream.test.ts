@@ -133,7 +133,7 @@ describe('StreamGateway', () => {
               const first = job.endSequence - 512;
               expect([...window]).toEqual(Array.from({ length: 512 }, (_, index) => (first + index) % 30_000));
             }
-            gateway.settle(settle ? 'decided' : 'overrun');
+            gateway.settle(job, settle ? 'decided' : 'overrun');
             balanced(gateway);
           }
           balanced(gateway);

@@ -1,0 +1,224 @@
+import type { Socket } from 'node:net';
+import mqtt, { type IClientOptions, type ISubscriptionMap, type MqttClient } from 'mqtt';
+
+const FIRST_RETRY_MS = 250;
+const LONGEST_RETRY_MS = 10_000;
+
+/** A connection that held so long was a good one: the next wait is short again. */
+const GOOD_MS = 10_000;
+
+/** Connections in a row that the broker closed soon, before it is said that somebody else may use the name. */
+const SUSPICIOUS = 4;
+
+/** MQTT 5.0, 3.14.2.1: the broker closes a connection because another has come with the same client identifier. */
+const SESSION_TAKEN_OVER = 0x8e;
+
+/** Longest wait for the broker's answer to a goodbye, milliseconds. */
+const GOODBYE_MS = 1000;
+
+export interface BrokerHealth {
+  connected: boolean;
+  /** Connections made, and those of them that ended unasked. */
+  connections: number;
+  lost: number;
+  /** Tries that made no connection. */
+  failed: number;
+  /** Connections that the broker ended because another client came with our name; only some brokers of MQTT 5 say so. */
+  takenOver: number;
+  lastError?: string;
+}
+
+/** Who we are to the broker. */
+export interface BrokerIdentity {
+  readonly clientId: string;
+  readonly will?: IClientOptions['will'];
+  readonly subscriptions: ISubscriptionMap;
+}
+
+export interface BrokerEvents {
+  onMessage(topic: string, payload: Uint8Array, retained: boolean): void;
+  /** Connected and subscribed: what waits may be sent. */
+  onOnline(): void;
+  onOffline(): void;
+  /** Something is not as it should be; may come often. */
+  onTrouble(error: string): void;
+}
+
+/**
+ * A connection to a broker that is made again whenever it is lost, after waits that double up to 10 s, each shortened by up to a half at random so
+ * that a hundred gateways do not come at once.
+ *
+ * Nothing is queued here: a message is taken while the connection stands or not at all, and each that was taken is reported as delivered or not.
+ * mqtt.js's own queues have no bound, and it would hand what was in flight over again, one by one, before anything else; so each connection is a
+ * new client of its own.
+ */
+export class BrokerLink {
+  readonly health: BrokerHealth = { connected: false, connections: 0, lost: 0, failed: 0, takenOver: 0 };
+  readonly #url: string;
+  readonly #options: () => IClientOptions;
+  readonly #events: BrokerEvents;
+  #identity: BrokerIdentity;
+  #client: MqttClient | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #failures = 0;
+  #closed = false;
+
+  /** @param options made anew for each connection */
+  constructor(url: string, options: () => IClientOptions, identity: BrokerIdentity, events: BrokerEvents) {
+    this.#url = url;
+    this.#options = options;
+    this.#identity = identity;
+    this.#events = events;
+    this.#connect();
+  }
+
+  get online(): boolean {
+    return this.health.connected;
+  }
+
+  /**
+   * Sends a message with QoS 1.
+   *
+   * @param done told once whether the broker has acknowledged it; after a false it may have arrived or not
+   * @returns false where there is no connection; then `done` is not called
+   */
+  publish(topic: string, payload: string | Uint8Array, retain: boolean, done?: (delivered: boolean) => void): boolean {
+    if (!this.online || !this.#client) return false;
+    // Buffer is what mqtt.js writes as it is.
+    const bytes = typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
+    this.#client.publish(topic, bytes, { qos: 1, retain }, done && ((error) => done(!error)));
+    return true;
+  }
+
+  /** Goes on as somebody else: ends the connection with a goodbye and makes another at once. */
+  become(identity: BrokerIdentity): void {
+    this.#identity = identity;
+    this.#failures = 0;
+    clearTimeout(this.#timer);
+    this.#discard(false);
+    this.#connect();
+  }
+
+  /** Ends the connection and makes no other. @param farewell the last message, retained */
+  async close(farewell?: { readonly topic: string; readonly payload: string }): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    if (farewell && this.online)
+      await within(GOODBYE_MS, (done) => {
+        if (!this.publish(farewell.topic, farewell.payload, true, done)) done();
+      });
+    const client = this.#client;
+    this.#client = undefined;
+    this.#setOffline();
+    if (client) await within(GOODBYE_MS, (done) => client.end(false, () => done()));
+    client?.end(true);
+  }
+
+  #connect(): void {
+    let client: MqttClient;
+    try {
+      client = mqtt.connect(this.#url, {
+        ...this.#options(),
+        clientId: this.#identity.clientId,
+        will: this.#identity.will,
+        // Both are done here.
+        reconnectPeriod: 0,
+        queueQoSZero: false,
+      });
+    } catch (error) {
+      // A certificate that is none, or a file that has gone: may be mended while we wait.
+      this.#fail(error as Error);
+      return;
+    }
+    this.#client = client;
+    let connectedMs: number | undefined;
+    let ended = false;
+    client.on('error', (error) => {
+      if (client === this.#client) this.#trouble(error.message || String(error));
+    });
+    client.on('disconnect', ({ reasonCode }) => {
+      if (client !== this.#client || reasonCode !== SESSION_TAKEN_OVER) return;
+      this.health.takenOver++;
+      this.#trouble(`another client has connected as ${this.#identity.clientId}: each gateway needs a name of its own`);
+    });
+    client.on('connect', () => {
+      if (client !== this.#client) return;
+      connectedMs = performance.now();
+      this.health.connections++;
+      // Nagle's algorithm with delayed acknowledgements would hold a small message back for 40 ms.
+      (client.stream as Partial<Socket>).setNoDelay?.(true);
+      client.subscribe(this.#identity.subscriptions, (error, granted) => {
+        if (client !== this.#client || ended) return;
+        const refused = granted?.filter(({ qos }) => (qos as number) > 2).map(({ topic }) => topic) ?? [];
+        if (error || refused.length > 0) this.#trouble(`the broker refuses to send ${refused.join(', ') || error?.message}`);
+        this.health.connected = true;
+        this.#events.onOnline();
+      });
+    });
+    client.on('message', (topic, payload, { retain }) => {
+      if (client === this.#client) this.#events.onMessage(topic, payload, retain);
+    });
+    client.on('close', () => {
+      if (client !== this.#client || ended) return;
+      ended = true;
+      this.#discard(true);
+      if (connectedMs === undefined) {
+        this.health.failed++;
+      } else {
+        this.health.lost++;
+        if (performance.now() - connectedMs > GOOD_MS) this.#failures = 0;
+        else if (this.#failures >= SUSPICIOUS)
+          this.#trouble(
+            `the broker closes our connections soon after they are made: does another client call itself ${client.options.clientId}?`,
+          );
+      }
+      this.#retry();
+    });
+  }
+
+  #fail(error: Error): void {
+    this.health.failed++;
+    this.#trouble(error.message);
+    this.#retry();
+  }
+
+  #retry(): void {
+    if (this.#closed) return;
+    const longest = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** this.#failures++);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#connect(), longest * (1 - Math.random() / 2));
+  }
+
+  /** Gives the client up; what it had in flight is reported as not delivered. */
+  #discard(lost: boolean): void {
+    const client = this.#client;
+    this.#client = undefined;
+    this.#setOffline();
+    client?.end(lost);
+    // A goodbye waits for what is in flight; a broker that does not answer must not keep the client.
+    if (!lost) setTimeout(() => client?.end(true), GOODBYE_MS).unref();
+  }
+
+  #setOffline(): void {
+    if (!this.health.connected) return;
+    this.health.connected = false;
+    this.#events.onOffline();
+  }
+
+  #trouble(error: string): void {
+    this.health.lastError = error;
+    this.#events.onTrouble(error);
+  }
+}
+
+/** Waits until `work` says that it is done, but no longer than a limit. */
+async function within(limitMs: number, work: (done: () => void) => void): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, limitMs);
+    work(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,53 @@
+import type { SampleFrame } from '../../firmware-bridge/codec/frame.ts';
+import type { Recording } from '../data/recording-set.ts';
+
+const LARGEST_CODE = 32_767;
+
+/** Samples in one frame, per channel: what the simulated devices send. */
+export const FRAME_SAMPLES = 64;
+
+/**
+ * A recording as the frames that a device would have sent. int16 recordings give the very codes that were stored; float32 ones are counts of the
+ * largest value of their channel / 32,767. The frame is used again: valid until the next. The last one may be shorter.
+ */
+export function* recordingFrames(recording: Recording): Generator<SampleFrame> {
+  const { samples, channels, length, sampleRateHz } = recording;
+  const count = channels.length;
+  const scales = scalesOf(recording);
+  const frame: SampleFrame = {
+    kind: 'samples',
+    streamId: 0,
+    epoch: 0,
+    sequence: 0,
+    deviceTimeUs: 0,
+    sampleRateHz,
+    shaftSpeedRpm: undefined,
+    channelCount: count,
+    samplesPerChannel: 0,
+    scales: Float32Array.from(scales),
+    samples: new Int16Array(FRAME_SAMPLES * count),
+  };
+  for (let from = 0; from < length; from += FRAME_SAMPLES) {
+    frame.samplesPerChannel = Math.min(FRAME_SAMPLES, length - from);
+    frame.sequence = from;
+    frame.deviceTimeUs = Math.round((from / sampleRateHz) * 1e6);
+    for (let at = 0; at < frame.samplesPerChannel * count; at++) {
+      const code = Math.round(samples[from * count + at] / scales[at % count]);
+      frame.samples[at] = Math.max(-32_768, Math.min(LARGEST_CODE, code));
+    }
+    yield frame;
+  }
+}
+
+/** Physical units a code, by channel. */
+function scalesOf({ entry, channels, samples }: Recording): number[] {
+  const stored = entry.channels ?? channels;
+  // What was resampled is no multiple of the stored codes any more, but it is of their size.
+  if (entry.dtype === 'int16' && entry.scale) return channels.map((name) => entry.scale![stored.indexOf(name)] ?? 1);
+  if (entry.dtype === 'int16') return channels.map(() => 1);
+  return channels.map((_, channel) => {
+    let largest = 0;
+    for (let at = channel; at < samples.length; at += channels.length) largest = Math.max(largest, Math.abs(samples[at]));
+    return largest === 0 ? 1 : Math.fround(largest / LARGEST_CODE);
+  });
+}
