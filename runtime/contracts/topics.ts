@@ -1,6 +1,9 @@
 /** Version of the topics and payloads; part of every topic. */
 const ROOT = 'tremolo/v1';
 
+/** The level that stands for all gateways of a site. */
+const SHARED = 'shared';
+
 /** A topic level: letters, digits, `.`, `_` and `-`, so that no name can be a wildcard or another level. */
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/;
 
@@ -15,6 +18,7 @@ export function isTopicName(name: string): boolean {
  */
 export function gatewayTopics(site: string, gateway: string) {
   for (const name of [site, gateway]) if (!isTopicName(name)) throw new RangeError(`"${name}" cannot be a topic level`);
+  if (gateway === SHARED) throw new RangeError(`no gateway can be called "${SHARED}": its branch would be the site's own`);
   const branch = `${ROOT}/${site}/${gateway}`;
   return {
     branch,
@@ -32,7 +36,37 @@ export function gatewayTopics(site: string, gateway: string) {
     allOperators: `${branch}/operator/+`,
     /** What the gateway is and runs, JSON, retained, with a last will. */
     status: `${branch}/status`,
+    /** Updates: what the gateway asks for, why it does not come, and where it stands (retained); see update.ts. */
+    updateRequest: `${branch}/update/request`,
+    updateRefusal: `${branch}/update/refusal`,
+    updateState: `${branch}/update/state`,
   };
+}
+
+/**
+ * Topics that a site's gateways read and only the server writes.
+ *
+ * @throws RangeError where the name is not a topic level
+ */
+export function siteTopics(site: string) {
+  if (!isTopicName(site)) throw new RangeError(`"${site}" cannot be a topic level`);
+  const shared = `${ROOT}/${site}/${SHARED}/update`;
+  return {
+    /** Bytes of timestamp.json, retained. */
+    timestamp: `${shared}/timestamp`,
+    /** Chunks of one object; the last level is the index. */
+    chunk: (object: string, index: number) => `${shared}/chunk/${object}/${index}`,
+    chunks: (object: string) => `${shared}/chunk/${object}/+`,
+    /** What every gateway of the site says. */
+    allStatuses: `${ROOT}/${site}/+/status`,
+    allUpdateRequests: `${ROOT}/${site}/+/update/request`,
+    allUpdateStates: `${ROOT}/${site}/+/update/state`,
+  };
+}
+
+/** The gateway that a topic of its branch names. */
+export function gatewayOfTopic(topic: string): string {
+  return topic.split('/')[3];
 }
 
 /** The last level of a topic: the stream's name. */
