@@ -12,7 +12,7 @@ import type { Recording } from '../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../trainer/data/windows.ts';
 import { argmaxRows, metricsOf } from '../../trainer/evaluate/metrics.ts';
 import { makeBundle } from '../../trainer/release/make-bundle.ts';
-import { measureStatistics } from '../../trainer/train/train-network.ts';
+import { measureStatistics } from '../../trainer/train/run-windows.ts';
 
 export const TINY_CLASSES = ['normal', 'hum', 'knock'];
 

@@ -27,8 +27,6 @@ import {
 import { percent, stageTable } from './stage-table.ts';
 import { noveltyLines, noveltyReport } from './train-novelty.ts';
 
-export { chosenSet, novelSet, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './selection.ts';
-
 /** What the options ask for, over what the settings file says. */
 export function pipelineRequest(args: ParsedArguments, name: string, choices: PipelineChoices): PipelineRequest {
   const given = (option: string) => textOption(args, option) !== undefined;
