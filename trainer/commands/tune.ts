@@ -8,7 +8,7 @@ import { openRecordingSet, parseCondition, type RecordingSet, select } from '../
 import { parseRelabel, relabelSet } from '../data/relabel.ts';
 import { isNoveltyBundle } from '../evaluate/evaluate-novelty.ts';
 import { Refusal } from '../refusal.ts';
-import { encodeAdapter } from '../release/make-bundle.ts';
+import { encodeAdapter } from '../release/bundle-parts.ts';
 import type { BeforeOrAfter } from '../tune/measure.ts';
 import { fitsBank, METHOD_NAMES, type MethodName } from '../tune/method.ts';
 import { METHODS } from '../tune/methods/index.ts';

@@ -13,7 +13,7 @@ import { pickWindows } from '../evaluate/sampling.ts';
 import { slidingVote } from '../evaluate/smoothing.ts';
 import { Refusal } from '../refusal.ts';
 import { readBase } from '../release/base.ts';
-import { draftNoveltyBundle } from '../release/make-novelty-bundle.ts';
+import { draftNoveltyBundle } from '../release/draft-novelty-bundle.ts';
 import { measureLatency } from '../shrink/latency.ts';
 import { RECIPES, shaped } from './candidates.ts';
 import { openEngine } from './engines.ts';
@@ -122,7 +122,7 @@ export async function trainNoveltyBundle(
       [{ name: 'int8', ...draft.model, feeds: draft.feeds(pickWindows(windows.test, [0])) }],
       { batch: 1, rounds: 21 },
     );
-    const bundle = await draft.write(folder, { accuracy, balancedAccuracy, macroF1, windows: windows.test.count });
+    const bundle = await draft.write(folder, { measured: { accuracy, balancedAccuracy, macroF1, windows: windows.test.count } });
     const core = await readBundle(folder);
     const falseAlarms = await alarmsOf(workspace, core);
     const int8: StageRow = {

@@ -22,7 +22,7 @@ import { type Gate, gate } from '../evaluate/gate.ts';
 import { argmaxRows, type Metrics, metricsOf } from '../evaluate/metrics.ts';
 import { joinWindows, pickWindows } from '../evaluate/sampling.ts';
 import type { TrainedNetwork } from '../release/base.ts';
-import { type DraftBundle, draftBundle } from '../release/make-bundle.ts';
+import { type DraftBundle, draftBundle } from '../release/draft-bundle.ts';
 import { measureLatency } from '../shrink/latency.ts';
 import type { RecipeScore } from './candidates.ts';
 import { lookForLeaks } from './leak-stage.ts';
@@ -128,7 +128,7 @@ export async function trainBundle(
       allowedLatencyMs: request.choices.latencyMs,
     });
     const { accuracy, balancedAccuracy, macroF1, windows: tested } = deployed.test;
-    const bundle = await draft.write(folder, { accuracy, balancedAccuracy, macroF1, windows: tested });
+    const bundle = await draft.write(folder, { measured: { accuracy, balancedAccuracy, macroF1, windows: tested } });
     const stages = stageRows(
       { leaks, line, floats, baselines, hardening, latency, known, novelty },
       {

@@ -10,7 +10,8 @@ import type { NetworkOptions } from '../../models/networks/index.ts';
 import { joinFeatures, type LabelledFeatures } from '../../runtime/adapt/labelled-features.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { readBase, type TrainedNetwork } from '../release/base.ts';
-import { draftBundle, encodeAdapter } from '../release/make-bundle.ts';
+import { encodeAdapter } from '../release/bundle-parts.ts';
+import { draftBundle } from '../release/draft-bundle.ts';
 import { Decider } from './decider.ts';
 import { type MergeDelta, mergeDelta, refuseDelta } from './delta.ts';
 import { type BeforeOrAfter, deploy, deployed, rowOf } from './measure.ts';
@@ -83,7 +84,7 @@ export async function releaseTuned(
   );
   const scratch = await mkdtemp(join(tmpdir(), 'tremolo-tune-'));
   const unproved = await draft
-    .write(join(scratch, 'bundle'), { ...result.after.target })
+    .write(join(scratch, 'bundle'), { measured: result.after.target })
     .finally(() => rm(scratch, { recursive: true, force: true }));
   await draft.release();
 

@@ -13,7 +13,7 @@ import { cosineRate, TrainingStepper } from '../../../models/training/stepper.ts
 import { type TrainingOptions, traceGradient, traceTrainingStep, traceUpdate } from '../../../models/training/trace-training.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { argmaxRows } from '../../../trainer/evaluate/metrics.ts';
-import { inferenceFeeds } from '../../../trainer/release/make-bundle.ts';
+import { inferenceFeeds } from '../../../trainer/release/feeds.ts';
 import { ENGINES } from '../../support/engines.ts';
 import { largestError, numbers } from '../../support/numbers.ts';
 import { makeTinyBundle, TINY_CLASSES, tinyRecordings } from '../../support/tiny-bundle.ts';

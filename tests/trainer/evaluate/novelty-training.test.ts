@@ -19,7 +19,7 @@ import {
   noveltyGraph,
 } from '../../../trainer/evaluate/novelty-training.ts';
 import { PRETEXT_CLASSES, pretextRecordings } from '../../../trainer/evaluate/pretext.ts';
-import { inferenceFeeds } from '../../../trainer/release/make-bundle.ts';
+import { inferenceFeeds } from '../../../trainer/release/feeds.ts';
 import { quantizeCalibrated } from '../../../trainer/shrink/quantize.ts';
 import { DEFAULT_SETTINGS } from '../../../trainer/train/train-network.ts';
 import { ENGINES } from '../../support/engines.ts';

@@ -9,7 +9,7 @@ import { createNetwork, type NetworkOptions } from '../../../models/networks/ind
 import { BACKUP } from '../../../models/networks/mixer-network.ts';
 import { adapt, DEFAULT_ADAPTATION } from '../../../runtime/adapt/adaptation.ts';
 import { readBase } from '../../../trainer/release/base.ts';
-import { inferenceFeeds } from '../../../trainer/release/make-bundle.ts';
+import { inferenceFeeds } from '../../../trainer/release/feeds.ts';
 import { Decider } from '../../../trainer/tune/decider.ts';
 import { mergeDelta, refuseDelta } from '../../../trainer/tune/delta.ts';
 import { featuresOf, readReplay } from '../../../trainer/tune/front-end.ts';
