@@ -7,10 +7,10 @@ import { renderReport } from '../report/report.ts';
 import { trainingReport } from '../report/training-report.ts';
 import { ENGINE_NAMES, PRECISIONS } from '../train/engines.ts';
 import { trainNoveltyBundle } from '../train/novelty-pipeline.ts';
-import { type PipelineRequest, type PipelineResult, trainBundle } from '../train/pipeline.ts';
+import { type PipelineResult, trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices, parseBytes, parseDuration, readSettings } from '../train/settings.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
-import { STRIDE } from '../train/workspace.ts';
+import { type PipelineRequest, STRIDE } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
 import {
   channelsOption,
@@ -141,6 +141,7 @@ export function trainReport(result: PipelineResult): Record<string, unknown> {
     temperature: calibration.temperature,
     baselines: Object.fromEntries(Object.entries(baselines).map(([name, metrics]) => [name, brief(metrics)])),
     ...(result.novelty && { novelty: result.novelty }),
+    ...(result.dual && { dual: result.dual }),
     gate,
     digest: bundle.digest,
   };

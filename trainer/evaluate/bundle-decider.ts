@@ -3,7 +3,7 @@ import { type Engine, emptyTensor, floatTensor, type Session, type TensorData } 
 import type { Windows } from '../data/windows.ts';
 import { inferenceFeeds } from '../release/feeds.ts';
 import { bankOfMeans } from '../train/reference-bank.ts';
-import { sliceWindows } from './sampling.ts';
+import { joinRows, sliceWindows } from './sampling.ts';
 
 const BATCH = 64;
 
@@ -90,14 +90,4 @@ export class BundleDecider {
   probabilitiesOf(windows: Windows, signal?: AbortSignal): Promise<Float32Array> {
     return this.run(windows, 'probabilities', signal);
   }
-}
-
-function joinRows(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

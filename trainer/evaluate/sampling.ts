@@ -97,3 +97,14 @@ export function joinWindows(parts: readonly Windows[]): Windows {
   const machines = Int32Array.from(known.flatMap((one) => [...one.machines]));
   return { ...joined, commissioning: { machines, references: known[0].references } };
 }
+
+/** Rows of several runs one after the other. */
+export function joinRows(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
