@@ -8,7 +8,7 @@ import { cosineRate, type OptimizerSnapshot } from '../../models/training/steppe
 import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { type NetworkWeights, type TrainingOptions, traceForward } from '../../models/training/trace-training.ts';
 import type { Recording } from '../data/recording-set.ts';
-import { cutWindows, type Windows, windowStarts } from '../data/windows.ts';
+import { cutWindows, recordingStarts, type Windows } from '../data/windows.ts';
 import { argmaxRows, metricsOf } from '../evaluate/metrics.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { planPartition } from './accumulate-memory.ts';
@@ -191,7 +191,7 @@ export async function trainNetwork(engine: Engine, request: TrainRequest): Promi
   const save = (randomState = random.save()) =>
     checkpoint?.save({ optimizer: optimizer.save(), average: average.slice(), random: randomState, steps, curve: [...curve], lossSum });
 
-  const epoch = recordings.reduce((sum, { length }) => sum + windowStarts(length, window, window / 2).length, 0) / batch;
+  const epoch = recordings.reduce((sum, recording) => sum + recordingStarts(recording, window, window / 2).length, 0) / batch;
   const every = Math.max(MEASURE_STEPS, Math.ceil(epoch));
   try {
     while (optimizer.steps < steps && !stoppedEarly) {
