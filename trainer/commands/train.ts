@@ -3,6 +3,7 @@ import { basename, join, resolve } from 'node:path';
 import { type Bundle, FILES, readBundle } from '../../models/bundle/bundle.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import { Refusal } from '../refusal.ts';
+import { renderNoveltyReport } from '../report/novelty-report.ts';
 import { renderReport } from '../report/report.ts';
 import { trainingReport } from '../report/training-report.ts';
 import { ENGINE_NAMES, PRECISIONS } from '../train/engines.ts';
@@ -236,6 +237,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     const from = await lendingBundle(args, set, labels.size);
     if (labels.size === 1) {
       const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
+      await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));
       process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
       if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
       return noveltyReport(made);

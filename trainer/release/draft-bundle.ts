@@ -24,6 +24,7 @@ import {
   quantizeCalibrated,
   quantizeMeasured,
 } from '../shrink/quantize.ts';
+import { type TransportSize, transportSize, zeroShare } from '../shrink/transport.ts';
 import { encodeBase, type TrainedNetwork } from './base.ts';
 import {
   ANSWER_TOLERANCE,
@@ -79,6 +80,8 @@ export interface DraftBundle {
   readonly model: Model;
   /** Of the deciding graph with its own weights. */
   readonly bytes: number;
+  /** Where small weights were set to zero: their share, and what the deciding graph weighs packed. */
+  readonly sparse?: TransportSize & { readonly zeros: number };
   readonly temperature: number;
   /** Weights of the deciding graph that stayed in float32. */
   readonly kept: readonly string[];
@@ -149,7 +152,9 @@ export async function draftBundle(
   const graphs: [string, Graph][] = [[FILES.infer, infer]];
   if (backup) graphs.push([FILES.backup, (await shrink(backup, createNetwork(backup.options), undefined)).graph]);
   // With its weights inside, before they move to the file that all graphs share.
-  const bytes = encodeOnnx(infer).length;
+  const encoded = encodeOnnx(infer);
+  const bytes = encoded.length;
+  const sparse = request.int8?.sparsity ? { zeros: zeroShare(infer), ...transportSize(encoded) } : undefined;
   const file = new WeightFile(FILES.weights);
   for (const [, graph] of [...graphs, [FILES.adapt, adapt], [FILES.features, features]] as [string, Graph][]) file.take(graph);
   const weights = new Map([[FILES.weights as string, file.bytes()]]);
@@ -198,6 +203,7 @@ export async function draftBundle(
   return {
     model,
     bytes,
+    ...(sparse && { sparse }),
     temperature,
     kept,
     novelty,

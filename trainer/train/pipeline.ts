@@ -117,7 +117,7 @@ export async function trainBundle(
         params: parameterCount(line.primary),
         bytes: draft.bytes,
         latencyMs: latency.get('int8'),
-        ...(draft.kept.length > 0 && { note: `kept in float32: ${draft.kept.join(', ')}` }),
+        ...int8Note(draft),
       },
     );
     const { teacher, rehearsal, student, prune, backup } = line;
@@ -189,6 +189,15 @@ function makeDraft(
     recordings.train,
     windows.validation,
   );
+}
+
+/** What is not plain int8 about the deciding graph. */
+function int8Note({ kept, sparse }: DraftBundle): { note?: string } {
+  const notes = [
+    ...(kept.length > 0 ? [`kept in float32: ${kept.join(', ')}`] : []),
+    ...(sparse ? [`${(100 * sparse.zeros).toFixed(0)} % of the weights are 0: ${(sparse.brotli / 1000).toFixed(1)} kB packed`] : []),
+  ];
+  return notes.length > 0 ? { note: notes.join('; ') } : {};
 }
 
 function countRecordings({ classes, recordings }: Workspace): PipelineResult['data'] {
