@@ -25,6 +25,7 @@ function bytesScenario(
 export const BUNDLE_BYTES: readonly Scenario[] = [
   bytesScenario({ id: 'bundle.bytes.core', what: 'shipped bundle, part core with one adapter', target: { atMost: 200_000 } }, (files) => ({
     figure: Object.values(files).reduce((sum, bytes) => sum + bytes, 0),
+    samples: Object.keys(files).length,
     details: files,
   })),
   bytesScenario({ id: 'bundle.bytes.adapter', what: 'shipped bundle, its adapter of rank 4', target: { atMost: 24_000 } }, (files) => ({
