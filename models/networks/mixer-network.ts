@@ -26,7 +26,7 @@ export const BACKUP: MixerNetworkOptions = {
   window: 512,
   channels: 3,
   classes: 12,
-  width: 24,
+  width: 16,
   layers: 2,
   tokenHidden: 16,
   tokens: ['envelope', 'demodulation', 'shape'],
