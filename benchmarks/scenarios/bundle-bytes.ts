@@ -4,38 +4,33 @@ import type { Context, Measured, Scenario, Skipped } from '../harness/scenario.t
 
 const FOLDER = 'models/shipped/plant';
 
-/** Bytes of the files that travel to a gateway, by file. */
-async function coreFiles({ root }: Context): Promise<Record<string, number> | Skipped> {
-  const manifest = await stat(`${root}${FOLDER}/${FILES.manifest}`).catch(() => undefined);
-  if (!manifest) return { skipped: `${FOLDER} does not exist yet` };
-  const { files } = await readBundle(`${root}${FOLDER}`);
-  return { [FILES.manifest]: manifest.size, ...Object.fromEntries([...files].map(([name, bytes]) => [name, bytes.length])) };
+/** A figure of the files that travel to a gateway, from their bytes by name. */
+function bytesScenario(
+  row: Pick<Scenario, 'id' | 'what' | 'target'>,
+  figureOf: (files: Readonly<Record<string, number>>) => Measured,
+): Scenario {
+  return {
+    ...row,
+    unit: 'bytes',
+    async measure({ root }: Context): Promise<Measured | Skipped> {
+      const manifest = await stat(`${root}${FOLDER}/${FILES.manifest}`).catch(() => undefined);
+      if (!manifest) return { skipped: `${FOLDER} does not exist yet` };
+      const { files } = await readBundle(`${root}${FOLDER}`);
+      const sizes = { [FILES.manifest]: manifest.size, ...Object.fromEntries([...files].map(([name, bytes]) => [name, bytes.length])) };
+      return figureOf(sizes);
+    },
+  };
 }
 
-const isSkipped = (outcome: Record<string, number> | Skipped): outcome is Skipped => 'skipped' in outcome;
-
-const core: Scenario = {
-  id: 'bundle.bytes.core',
-  what: 'shipped bundle, part core with one adapter',
-  unit: 'bytes',
-  target: { atMost: 200_000 },
-  async measure(context): Promise<Measured | Skipped> {
-    const files = await coreFiles(context);
-    if (isSkipped(files)) return files;
-    return { figure: Object.values(files).reduce((sum, bytes) => sum + bytes, 0), samples: Object.keys(files).length, details: files };
-  },
-};
-
-const adapter: Scenario = {
-  id: 'bundle.bytes.adapter',
-  what: 'shipped bundle, its adapter of rank 4',
-  unit: 'bytes',
-  target: { atMost: 24_000 },
-  async measure(context): Promise<Measured | Skipped> {
-    const files = await coreFiles(context);
-    if (isSkipped(files)) return files;
-    return { figure: files[FILES.adapter], samples: 1, details: {} };
-  },
-};
-
-export const BUNDLE_BYTES: readonly Scenario[] = [core, adapter];
+export const BUNDLE_BYTES: readonly Scenario[] = [
+  bytesScenario({ id: 'bundle.bytes.core', what: 'shipped bundle, part core with one adapter', target: { atMost: 200_000 } }, (files) => ({
+    figure: Object.values(files).reduce((sum, bytes) => sum + bytes, 0),
+    samples: Object.keys(files).length,
+    details: files,
+  })),
+  bytesScenario({ id: 'bundle.bytes.adapter', what: 'shipped bundle, its adapter of rank 4', target: { atMost: 24_000 } }, (files) => ({
+    figure: files[FILES.adapter],
+    samples: 1,
+    details: {},
+  })),
+];

@@ -44,12 +44,7 @@ function figuresOf({ evaluation: { test: tested }, recipe }: PipelineResult): Fi
 }
 
 /** Trains every job with every seed. */
-async function trainJobs(
-  { progress, quick }: Context,
-  set: string,
-  jobs: readonly Job[],
-  choices = STUDENT_LINE,
-): Promise<Figures[][] | Skipped> {
+async function trainJobs({ progress, quick }: Context, set: string, jobs: readonly Job[]): Promise<Figures[][] | Skipped> {
   const { TREMOLO_DATA } = process.env;
   if (!TREMOLO_DATA) return { skipped: 'TREMOLO_DATA does not name the folder of the real recording sets' };
   const whole = await openRecordingSet(join(TREMOLO_DATA, set));
@@ -59,7 +54,7 @@ async function trainJobs(
     const seeds: Figures[] = [];
     for (const seed of quick ? SEEDS.slice(0, 1) : SEEDS) {
       const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-bench-')), 'bundle');
-      const request = { name: job.name, split: job.split, channels: job.channels, choices: { ...choices, seed } };
+      const request = { name: job.name, split: job.split, channels: job.channels, choices: { ...STUDENT_LINE, seed } };
       const figures = figuresOf(await trainBundle(chosen, folder, request));
       await rm(folder, { recursive: true });
       seeds.push(figures);
@@ -79,9 +74,8 @@ async function measured(
   set: string,
   jobs: readonly Job[],
   figureOf: (jobs: readonly Figures[][]) => number,
-  choices?: PipelineChoices,
 ): Promise<Measured | Skipped> {
-  const made = await trainJobs(context, set, jobs, choices);
+  const made = await trainJobs(context, set, jobs);
   if ('skipped' in made) return made;
   const details: Record<string, string | number> = {};
   for (const [index, seeds] of made.entries()) {
@@ -124,71 +118,45 @@ const BLOCKS: Job[] = Array.from({ length: 10 }, (_, index) => ({
   split: { kind: 'block', block: index + 1, of: 10 } as const,
 }));
 
+interface Row {
+  readonly id: string;
+  readonly what: string;
+  readonly set: string;
+  readonly jobs: readonly Job[];
+  readonly figure: (jobs: readonly Figures[][]) => number;
+  readonly atLeast: number;
+}
+
 /** One mean of several figures of the same trainings: the trainer keeps its stages, so a second figure of them costs the evaluation alone. */
-export const TRAINER_SPLITS: readonly Scenario[] = [
+const ROWS: readonly Row[] = [
   {
     id: 'trainer.cwru12.load-out',
     what: 'cwru12, leave one load out, int8 student: worst of four loads, mean of 3 seeds',
-    unit: '',
-    target: { atLeast: 0.998 },
-    measure: (context) =>
-      measured(
-        context,
-        'cwru12',
-        LOADS,
-        worstOf((one) => one.accuracy),
-      ),
+    ...{ set: 'cwru12', jobs: LOADS, figure: worstOf((one) => one.accuracy), atLeast: 0.998 },
   },
   {
     id: 'trainer.cwru12.pairs',
     what: 'cwru12, one load to another, int8 student: windows, mean of six pairs and 3 seeds',
-    unit: '',
-    target: { atLeast: 0.98 },
-    measure: (context) =>
-      measured(
-        context,
-        'cwru12',
-        PAIRS,
-        meanOf((one) => one.accuracy),
-      ),
+    ...{ set: 'cwru12', jobs: PAIRS, figure: meanOf((one) => one.accuracy), atLeast: 0.98 },
   },
   {
     id: 'trainer.cwru12.pairs.vote8',
     what: 'cwru12, one load to another, int8 student: votes of 8, mean of six pairs and 3 seeds',
-    unit: '',
-    target: { atLeast: 0.99 },
-    measure: (context) =>
-      measured(
-        context,
-        'cwru12',
-        PAIRS,
-        meanOf((one) => one.vote8),
-      ),
+    ...{ set: 'cwru12', jobs: PAIRS, figure: meanOf((one) => one.vote8), atLeast: 0.99 },
   },
   {
     id: 'trainer.uet.blocks',
     what: 'uet_motor1k, 10 blocks, int8 student: windows, mean of 3 seeds',
-    unit: '',
-    target: { atLeast: 0.97 },
-    measure: (context) =>
-      measured(
-        context,
-        'uet_motor1k',
-        BLOCKS,
-        meanOf((one) => one.accuracy),
-      ),
+    ...{ set: 'uet_motor1k', jobs: BLOCKS, figure: meanOf((one) => one.accuracy), atLeast: 0.97 },
   },
   {
     id: 'trainer.uet.blocks.files',
     what: 'uet_motor1k, 10 blocks, int8 student: files, mean of 3 seeds',
-    unit: '',
-    target: { atLeast: 0.98 },
-    measure: (context) =>
-      measured(
-        context,
-        'uet_motor1k',
-        BLOCKS,
-        meanOf((one) => one.recordings),
-      ),
+    ...{ set: 'uet_motor1k', jobs: BLOCKS, figure: meanOf((one) => one.recordings), atLeast: 0.98 },
   },
 ];
+
+export const TRAINER_SPLITS: readonly Scenario[] = ROWS.map(({ id, what, set, jobs, figure, atLeast }) => ({
+  ...{ id, what, unit: '', target: { atLeast } },
+  measure: (context) => measured(context, set, jobs, figure),
+}));

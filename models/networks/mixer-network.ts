@@ -17,16 +17,19 @@ export interface MixerNetworkOptions {
   readonly hop: number;
 }
 
-/** The back-up: no attention, other tokens than the primary, so that the two err differently. */
+/**
+ * The back-up: no attention, and what a signal is modulated with instead of its spectrum, so that the two err differently: noise that hides one
+ * leaves the other.
+ */
 export const BACKUP: MixerNetworkOptions = {
   kind: 'mixer',
   window: 512,
   channels: 3,
   classes: 12,
-  width: 24,
+  width: 16,
   layers: 2,
   tokenHidden: 16,
-  tokens: ['frames', 'envelope'],
+  tokens: ['envelope', 'demodulation', 'shape'],
   patch: 16,
   hop: 32,
 };

@@ -34,7 +34,7 @@ interface State {
  * Parameters and moments of AdamW, going back and forth between two sets of buffers: a step reads one and writes the other, because an
  * engine may write an output before it has read all of its input.
  */
-class OptimizerState {
+export class OptimizerState {
   #current: State;
   #next: State;
   #step = 0;
@@ -52,10 +52,12 @@ class OptimizerState {
     this.#next = state(new Float32Array(initial.length));
   }
 
+  /** [P]; valid until the next step. */
   get trainable(): Float32Array {
     return this.#current.trainable.values as Float32Array;
   }
 
+  /** Steps taken. */
   get steps(): number {
     return this.#step;
   }
@@ -106,38 +108,21 @@ class OptimizerState {
 
 /** Runs a traced training step over and over. */
 export class TrainingStepper {
+  readonly optimizer: OptimizerState;
   readonly #session: Session;
-  readonly #state: OptimizerState;
   readonly #loss = emptyTensor('float32', []);
   readonly #logits: TensorData;
 
   /** @param session of a graph made by traceTrainingStep; @param initial starting values, [P], copied */
   constructor(session: Session, initial: Float32Array) {
     this.#session = session;
-    this.#state = new OptimizerState(initial);
+    this.optimizer = new OptimizerState(initial);
     const logits = session.outputs.find(({ name }) => name === 'logits')!;
     this.#logits = emptyTensor('float32', logits.shape as readonly number[]);
   }
 
-  /** The trained vector; valid until the next step. */
-  get trainable(): Float32Array {
-    return this.#state.trainable;
-  }
-
-  get steps(): number {
-    return this.#state.steps;
-  }
-
-  save(): OptimizerSnapshot {
-    return this.#state.save();
-  }
-
-  restore(snapshot: OptimizerSnapshot): void {
-    this.#state.restore(snapshot);
-  }
-
   async step(batch: Readonly<Record<string, TensorData>>, rates: StepRates): Promise<StepResult> {
-    const gradientNorm = await this.#state.advance(this.#session, batch, rates, { loss: this.#loss, logits: this.#logits });
+    const gradientNorm = await this.optimizer.advance(this.#session, batch, rates, { loss: this.#loss, logits: this.#logits });
     return { loss: (this.#loss.values as Float32Array)[0], gradientNorm, logits: this.#logits.values as Float32Array };
   }
 
@@ -148,36 +133,19 @@ export class TrainingStepper {
 
 /** Runs a traced update over and over, on gradients that were computed elsewhere. */
 export class UpdateStepper {
+  readonly optimizer: OptimizerState;
   readonly #session: Session;
-  readonly #state: OptimizerState;
   readonly #gradientScale = scalarTensor(1);
 
   /** @param session of a graph made by traceUpdate; @param initial starting values, [P], copied */
   constructor(session: Session, initial: Float32Array) {
     this.#session = session;
-    this.#state = new OptimizerState(initial);
-  }
-
-  /** The trained vector; valid until the next step. */
-  get trainable(): Float32Array {
-    return this.#state.trainable;
-  }
-
-  get steps(): number {
-    return this.#state.steps;
-  }
-
-  save(): OptimizerSnapshot {
-    return this.#state.save();
-  }
-
-  restore(snapshot: OptimizerSnapshot): void {
-    this.#state.restore(snapshot);
+    this.optimizer = new OptimizerState(initial);
   }
 
   /** @param gradient of the whole batch's mean loss, [P]; @returns its norm before clipping */
   async step(gradient: TensorData, rates: StepRates): Promise<number> {
-    return this.#state.advance(this.#session, { gradient, gradientScale: this.#gradientScale }, rates);
+    return this.optimizer.advance(this.#session, { gradient, gradientScale: this.#gradientScale }, rates);
   }
 
   async release(): Promise<void> {

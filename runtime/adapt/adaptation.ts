@@ -101,5 +101,5 @@ export async function adapt(
     await onStep?.({ step: step + 1, steps, loss });
   }
   signal?.throwIfAborted();
-  return stepper.trainable.slice();
+  return stepper.optimizer.trainable.slice();
 }

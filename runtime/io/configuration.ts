@@ -141,7 +141,6 @@ export type GatewayConfiguration = z.output<ReturnType<typeof gatewaySchema>>;
 export type BrokerConfiguration = GatewayConfiguration['broker'];
 export type ForeignSource = GatewayConfiguration['foreign'][number];
 export type ForeignTopic = Extract<ForeignSource, { topic: string }>;
-export type ForeignPort = Exclude<ForeignSource, { topic: string }>;
 
 export const isForeignTopic = (source: ForeignSource): source is ForeignTopic => 'topic' in source;
 

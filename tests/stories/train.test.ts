@@ -42,7 +42,6 @@ student: { steps: 60, batch: 48 }
 prune: { plans: [{ heads: 6, feedForward: 64, hop: 64 }], steps: 20, allowed: 1 }
 baselines: [ridge]
 choose: false
-robustness: false
 `;
 
 describe('tremolo train', { timeout: 240_000 }, () => {
@@ -95,6 +94,12 @@ describe('tremolo train', { timeout: 240_000 }, () => {
     const bundle = await readBundle(join(folder, 'whole'), ['core', 'adapt', 'server']);
     expect(bundle.digest).toBe(report.digest);
     expect(bundle.manifest.measured.accuracy).toBe(report.test.accuracy);
+    // What a gateway takes p-values from, commissions by and knows its back-up by.
+    expect(bundle.manifest.decision?.normal).toBe('normal');
+    expect(bundle.manifest.decision?.healthyScores?.length).toBeGreaterThan(10);
+    expect(bundle.manifest.dual).toEqual(report.dual);
+    expect(report.dual.windows).toBeGreaterThan(20 * report.test.windows);
+    expect(report.stages.find(({ name }: { name: string }) => name === 'back-up').note).toMatch(/difference 0\.\d\d, repeats/);
     expect(await readFile(join(folder, 'whole', 'report.html'), 'utf8')).toContain(report.digest.slice(0, 12));
   });
 

@@ -11,7 +11,7 @@ import { Random } from '../../models/networks/random.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { referenceSize, traceInference } from '../../models/training/trace-inference.ts';
 import { cutWindows } from '../../trainer/data/windows.ts';
-import { measureStatistics } from '../../trainer/train/train-network.ts';
+import { measureStatistics } from '../../trainer/train/run-windows.ts';
 import { TINY_CLASSES, tinyRecordings } from './tiny-bundle.ts';
 
 /** A tiny bundle again, with a float graph that takes references, and without a back-up or an adapter of its own. */

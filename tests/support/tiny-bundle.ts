@@ -11,8 +11,8 @@ import { Random } from '../../models/networks/random.ts';
 import type { Recording } from '../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../trainer/data/windows.ts';
 import { argmaxRows, metricsOf } from '../../trainer/evaluate/metrics.ts';
-import { makeBundle } from '../../trainer/release/make-bundle.ts';
-import { measureStatistics } from '../../trainer/train/train-network.ts';
+import { measureStatistics } from '../../trainer/train/run-windows.ts';
+import { makeBundle } from './make-bundle.ts';
 
 export const TINY_CLASSES = ['normal', 'hum', 'knock'];
 
@@ -56,6 +56,7 @@ export async function makeTinyBundle(): Promise<{ folder: string; bundle: Bundle
       primary: await untrained({ ...STUDENT, ...shape, width: 16, feedForward: 32, layers: 1 }),
       backup: await untrained({ ...BACKUP, ...shape, width: 8, layers: 1 }),
       adapter: DEFAULT_SCHEME,
+      temperature: 1,
       lineage: { set: 'tiny', split: 'none', seed: 2 },
       version: '0.0.0',
     },

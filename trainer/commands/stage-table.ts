@@ -1,4 +1,4 @@
-import type { StageRow } from '../train/pipeline.ts';
+import type { StageRow } from '../train/stage-rows.ts';
 
 export const percent = (value: number | undefined) => (value === undefined ? '' : `${(100 * value).toFixed(2)} %`);
 export const kilobytes = (value: number | undefined) => (value === undefined ? '' : `${(value / 1000).toFixed(1)} kB`);

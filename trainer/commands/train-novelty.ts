@@ -21,7 +21,7 @@ export function noveltyLines(result: NoveltyResult, out: string): string[] {
     ...found,
     `${kilobytes(bytes.bundle)} travel to a gateway; one window takes ${latencyMs.toFixed(2)} ms`,
     gate.passed ? 'gate: passed' : `gate: NOT passed: ${gate.reasons.join('; ')}`,
-    `bundle ${bundle.digest.slice(0, 12)} written to ${out}; hold it against faults with: tremolo evaluate ${out} SET`,
+    `bundle ${bundle.digest.slice(0, 12)} written to ${out}, the report is ${out}/report.html; hold it against faults with: tremolo evaluate ${out} SET`,
   ];
 }
 

@@ -3,14 +3,15 @@ import { basename, join, resolve } from 'node:path';
 import { type Bundle, FILES, readBundle } from '../../models/bundle/bundle.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import { Refusal } from '../refusal.ts';
+import { renderNoveltyReport } from '../report/novelty-report.ts';
 import { renderReport } from '../report/report.ts';
 import { trainingReport } from '../report/training-report.ts';
 import { ENGINE_NAMES, PRECISIONS } from '../train/engines.ts';
 import { trainNoveltyBundle } from '../train/novelty-pipeline.ts';
-import { type PipelineRequest, type PipelineResult, trainBundle } from '../train/pipeline.ts';
+import { type PipelineResult, trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices, parseBytes, parseDuration, readSettings } from '../train/settings.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
-import { STRIDE } from '../train/workspace.ts';
+import { type PipelineRequest, STRIDE } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
 import {
   channelsOption,
@@ -26,8 +27,6 @@ import {
 } from './selection.ts';
 import { percent, stageTable } from './stage-table.ts';
 import { noveltyLines, noveltyReport } from './train-novelty.ts';
-
-export { chosenSet, novelSet, SELECTION_HELP, SELECTION_OPTIONS, splitRuleOf } from './selection.ts';
 
 /** What the options ask for, over what the settings file says. */
 export function pipelineRequest(args: ParsedArguments, name: string, choices: PipelineChoices): PipelineRequest {
@@ -143,6 +142,7 @@ export function trainReport(result: PipelineResult): Record<string, unknown> {
     temperature: calibration.temperature,
     baselines: Object.fromEntries(Object.entries(baselines).map(([name, metrics]) => [name, brief(metrics)])),
     ...(result.novelty && { novelty: result.novelty }),
+    ...(result.dual && { dual: result.dual }),
     gate,
     digest: bundle.digest,
   };
@@ -237,6 +237,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     const from = await lendingBundle(args, set, labels.size);
     if (labels.size === 1) {
       const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
+      await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));
       process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
       if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
       return noveltyReport(made);

@@ -8,7 +8,7 @@ import { openRecordingSet, parseCondition, type RecordingSet, select } from '../
 import { parseRelabel, relabelSet } from '../data/relabel.ts';
 import { isNoveltyBundle } from '../evaluate/evaluate-novelty.ts';
 import { Refusal } from '../refusal.ts';
-import { encodeAdapter } from '../release/make-bundle.ts';
+import { encodeAdapter } from '../release/bundle-parts.ts';
 import type { BeforeOrAfter } from '../tune/measure.ts';
 import { fitsBank, METHOD_NAMES, type MethodName } from '../tune/method.ts';
 import { METHODS } from '../tune/methods/index.ts';
@@ -186,8 +186,8 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     let written = 'nothing was written; --out FILE keeps the adapter, --merge --out BUNDLE makes a bundle';
     if (out && merge) {
       release = await releaseTuned(out, set.name, result, target, source);
-      const { delta } = release;
-      written = `bundle ${release.bundle.digest.slice(0, 12)} written to ${out}: ${delta.changed} of ${delta.windows} windows decided otherwise than before merging, logits differ by ${delta.mean.toFixed(3)} on average, ${delta.largest.toFixed(3)} at most`;
+      const { delta, noveltyLeftOut: left } = release;
+      written = `bundle ${release.bundle.digest.slice(0, 12)} written to ${out}: ${delta.changed} of ${delta.windows} windows decided otherwise than before merging, logits differ by ${delta.mean.toFixed(3)} on average, ${delta.largest.toFixed(3)} at most${left ? `; without its novelty score, for which ${left.needed} windows are needed and ${left.windows} are here` : ''}`;
     } else if (out) {
       const file = out.endsWith('.safetensors') ? out : join(out, FILES.adapter);
       await mkdir(dirname(file), { recursive: true });

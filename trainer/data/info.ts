@@ -4,7 +4,7 @@ import { stat } from 'node:fs/promises';
 import { sparkline } from '../demo/view.ts';
 import { FourierTransform, nextPowerOfTwo } from '../evaluate/fourier.ts';
 import { Refusal } from '../refusal.ts';
-import { channelNames, pathOf, type RecordingEntry, type RecordingSet, readRecording } from './recording-set.ts';
+import { channelNames, FORMAT_FIELDS, pathOf, type RecordingEntry, type RecordingSet, readRecording } from './recording-set.ts';
 
 /** Samples that a waveform shows: one window. */
 const WAVE_SAMPLES = 512;
@@ -18,23 +18,7 @@ const COLUMNS = 32;
 const MOST_VALUES = 12;
 
 /** Fields of an entry that are no conditions. */
-const FORMAT_FIELDS = new Set([
-  'file',
-  'label',
-  'n_samples',
-  'n_channels',
-  'channels',
-  'dtype',
-  'scale',
-  'unit',
-  'sample_rate_hz',
-  'rms',
-  'sha256',
-  'source_file',
-  'source_sha256',
-  'note',
-  'notes',
-]);
+const NO_CONDITIONS: ReadonlySet<string> = new Set([...FORMAT_FIELDS, 'note', 'notes']);
 
 export interface ClassInfo {
   /** null: recordings without a label. */
@@ -101,7 +85,7 @@ function classGroups(entries: readonly RecordingEntry[]): [string | null, Record
 }
 
 function conditionsOf(entries: readonly RecordingEntry[], classes: readonly string[]): ConditionInfo[] {
-  const keys = [...new Set(entries.flatMap((entry) => Object.keys(entry)))].filter((key) => !FORMAT_FIELDS.has(key));
+  const keys = [...new Set(entries.flatMap((entry) => Object.keys(entry)))].filter((key) => !NO_CONDITIONS.has(key));
   return keys.flatMap((key) => {
     const having = entries.filter((entry) => ['string', 'number', 'boolean'].includes(typeof entry[key]));
     const groups = [...countBy(having, (entry) => String(entry[key]))].sort(([a], [b]) => byValue(a, b));
@@ -213,7 +197,8 @@ async function classInfo(
       break;
     } catch (cause) {
       if (!(cause instanceof Refusal)) throw cause;
-      broken.set(entry.file, cause.message);
+      // The message begins with the path, the problem's line too.
+      broken.set(entry.file, cause.message.replace(`${pathOf(set, entry)} `, ''));
     }
   }
   return { label, recordings: entries.length, seconds: secondsOf(entries), rms, picture };

@@ -19,6 +19,23 @@ const recordingSchema = z
 
 const setSchema = z.object({ name: z.string().min(1), recordings: z.array(recordingSchema) }).loose();
 
+/** What the format itself says of a recording; all other fields are conditions. */
+export const FORMAT_FIELDS = [
+  'file',
+  'label',
+  'n_samples',
+  'n_channels',
+  'channels',
+  'dtype',
+  'scale',
+  'unit',
+  'sample_rate_hz',
+  'rms',
+  'sha256',
+  'source_file',
+  'source_sha256',
+] as const;
+
 /** One recording's entry: the fields of the format, and the set's own conditions beside them. */
 export type RecordingEntry = z.infer<typeof recordingSchema>;
 
@@ -79,6 +96,23 @@ export function satisfies(recording: RecordingEntry, { key, values }: Condition)
   return values.some((one) => one === value || (/[*?]/.test(one) && globToRegExp(one).test(value)));
 }
 
+/** Values that a refusal names. */
+const NAMED_VALUES = 8;
+
+/** @param among the recordings that satisfy the conditions before it */
+function nothingLeft(
+  set: RecordingSet,
+  among: readonly RecordingEntry[],
+  { key, values }: Condition,
+  before: readonly Condition[],
+): Refusal {
+  const found = [...new Set(among.flatMap((recording) => (key in recording ? [String(recording[key])] : [])))].sort();
+  const more = found.length > NAMED_VALUES ? `, and ${found.length - NAMED_VALUES} more` : '';
+  const said = before.map((one) => `${one.key}=${one.values}`).join(' and ');
+  const there = found.length === 0 ? `they have no field ${key}` : `${key} is ${found.slice(0, NAMED_VALUES).join(', ')}${more}`;
+  return new Refusal('data/empty', `no recording of ${set.name} satisfies ${key}=${values}${said && ` where ${said}`}; ${there}`);
+}
+
 /** The recordings that satisfy all conditions. @throws Refusal data/empty where none does */
 export function select(set: RecordingSet, conditions: readonly Condition[]): RecordingSet {
   for (const { key } of conditions) {
@@ -86,12 +120,12 @@ export function select(set: RecordingSet, conditions: readonly Condition[]): Rec
       throw new Refusal('data/condition', `no recording of ${set.name} has a field ${key}; data info lists the fields`);
     }
   }
-  const recordings = set.recordings.filter((recording) => conditions.every((condition) => satisfies(recording, condition)));
-  if (recordings.length === 0)
-    throw new Refusal(
-      'data/empty',
-      `no recording of ${set.name} satisfies ${conditions.map(({ key, values }) => `${key}=${values}`).join(' and ')}`,
-    );
+  let { recordings } = set;
+  for (const [index, condition] of conditions.entries()) {
+    const left = recordings.filter((recording) => satisfies(recording, condition));
+    if (left.length === 0) throw nothingLeft(set, recordings, condition, conditions.slice(0, index));
+    recordings = left;
+  }
   return { ...set, recordings };
 }
 

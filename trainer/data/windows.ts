@@ -33,12 +33,27 @@ export function windowStarts(length: number, window: number, stride: number): nu
   return Array.from({ length: count }, (_, index) => index * stride);
 }
 
-/** Cuts recordings into windows. Recordings without a label, or with one that is not in `classes`, are left out. */
+/** Samples of a snapshot where a recording consists of such; undefined where it is one stretch of time. */
+export function snapshotLength({ snapshot_len: length }: Recording['entry']): number | undefined {
+  return Number.isInteger(length) && (length as number) > 0 ? (length as number) : undefined;
+}
+
+/** Start of every window of a recording; none crosses from one snapshot (`snapshot_len`) to the next. */
+export function recordingStarts({ entry, length }: Pick<Recording, 'entry' | 'length'>, window: number, stride: number): number[] {
+  const snapshot = snapshotLength(entry) ?? length;
+  const starts: number[] = [];
+  for (let first = 0; first < length; first += snapshot) {
+    for (const start of windowStarts(Math.min(snapshot, length - first), window, stride)) starts.push(first + start);
+  }
+  return starts;
+}
+
+/** Cuts recordings into windows, none of which crosses a snapshot's border. Recordings without a label, or with one that is not in `classes`, are left out. */
 export function cutWindows(recordings: readonly Recording[], classes: readonly string[], window: number, stride: number): Windows {
   const places = recordings.flatMap((recording, index) =>
     recording.label === null || !classes.includes(recording.label)
       ? []
-      : windowStarts(recording.length, window, stride).map((start) => ({ recording, index, start })),
+      : recordingStarts(recording, window, stride).map((start) => ({ recording, index, start })),
   );
   const channels = recordings[0]?.channels.length ?? 0;
   const samples = new Float32Array(places.length * window * channels);

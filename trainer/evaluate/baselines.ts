@@ -39,6 +39,17 @@ export interface BaselineOptions {
 
 type Shape = readonly [window: number, channels: number];
 
+/** One baseline's work. */
+interface Job {
+  readonly train: Windows;
+  readonly test: Windows;
+  readonly shape: Shape;
+  readonly classes: number;
+  readonly seed: number;
+  readonly onProgress: (share: number) => void;
+  readonly signal?: AbortSignal;
+}
+
 /**
  * Baselines on one split. All are fitted on `train` alone. The Hann window and the floors under the powers of ridge and forest were
  * chosen by their accuracy on held-out parts of cwru12 (and ridge on uet_motor1k): on these two sets the bar is, if anything, a little high.
@@ -55,14 +66,10 @@ export async function runBaselines(
   options: BaselineOptions,
 ): Promise<Partial<Baselines>> {
   const { seed, which = BASELINES, onProgress = () => {}, signal } = options;
-  const decisions: Record<keyof Baselines, (report: (share: number) => void) => Promise<Int32Array>> = {
-    ridge: (report) => ridgeDecisions(train, test, shape, classes, report, signal),
-    forest: (report) => forestDecisions(train, test, shape, classes, seed, report, signal),
-    minirocket: (report) => miniRocketDecisions(train, test, shape, classes, seed, report, signal),
-  };
   const made: Partial<Record<keyof Baselines, Metrics>> = {};
   for (const [index, baseline] of which.entries()) {
-    const decided = await decisions[baseline]((share) => onProgress({ baseline, share: (index + share) / which.length }));
+    const report = (share: number) => onProgress({ baseline, share: (index + share) / which.length });
+    const decided = await DECISIONS[baseline]({ train, test, shape, classes, seed, onProgress: report, signal });
     made[baseline] = metricsOf(test.labels, decided, classes);
   }
   return made;
@@ -83,14 +90,7 @@ async function trainRidge(
   return new RidgeClassifier(features, labels, classes, alpha, new RidgeSystem(features, labels, classes, scaling, gram));
 }
 
-async function ridgeDecisions(
-  train: Windows,
-  test: Windows,
-  shape: Shape,
-  classes: number,
-  onProgress: (share: number) => void,
-  signal?: AbortSignal,
-): Promise<Int32Array> {
+async function ridgeDecisions({ train, test, shape, classes, onProgress, signal }: Job): Promise<Int32Array> {
   const features = logSpectra(train.samples, shape);
   onProgress(0.3);
   const ridge = await trainRidge(features, train.labels, classes, RIDGE_ALPHA, (share) => onProgress(0.3 + 0.5 * share), signal);
@@ -99,29 +99,13 @@ async function ridgeDecisions(
   return decided;
 }
 
-async function forestDecisions(
-  train: Windows,
-  test: Windows,
-  shape: Shape,
-  classes: number,
-  seed: number,
-  onProgress: (share: number) => void,
-  signal?: AbortSignal,
-): Promise<Int32Array> {
+async function forestDecisions({ train, test, shape, classes, seed, onProgress, signal }: Job): Promise<Int32Array> {
   const features = signalFeatures(train.samples, shape);
   const forest = await RandomForest.train(features, train.labels, classes, { trees: TREES, seed, onProgress, signal });
   return forest.decide(signalFeatures(test.samples, shape));
 }
 
-async function miniRocketDecisions(
-  train: Windows,
-  test: Windows,
-  shape: Shape,
-  classes: number,
-  seed: number,
-  onProgress: (share: number) => void,
-  signal?: AbortSignal,
-): Promise<Int32Array> {
+async function miniRocketDecisions({ train, test, shape, classes, seed, onProgress, signal }: Job): Promise<Int32Array> {
   const scored = zScoreChannels(train.samples, shape);
   const rocket = MiniRocket.fit(scored, shape, { seed });
   const features = await rocket.transform(scored, (share) => onProgress(0.4 * share), signal);
@@ -130,3 +114,10 @@ async function miniRocketDecisions(
   onProgress(1);
   return ridge.decide(tested);
 }
+
+/** Classes of the test windows. */
+const DECISIONS: Record<keyof Baselines, (job: Job) => Promise<Int32Array>> = {
+  ridge: ridgeDecisions,
+  forest: forestDecisions,
+  minirocket: miniRocketDecisions,
+};

@@ -1,45 +1,71 @@
 import { type Bundle, bankLayout, bundleModel, FILES } from '../../models/bundle/bundle.ts';
-import { type Engine, emptyTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
+import { type Engine, emptyTensor, floatTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
 import type { Windows } from '../data/windows.ts';
-import { commissionMachines, inferenceFeeds, partOf } from '../release/make-bundle.ts';
-import { pickWindows } from './sampling.ts';
+import { inferenceFeeds } from '../release/feeds.ts';
+import { bankOfMeans } from '../train/reference-bank.ts';
+import { joinRows, sliceWindows } from './sampling.ts';
 
 const BATCH = 64;
 
-/** The deciding graph of a bundle, without an adapter, fed as a gateway feeds it: int16 codes with a scale a window and channel. */
+/** Samples and channels of a window. */
+export interface WindowShape {
+  readonly window: number;
+  readonly channels: number;
+}
+
+/** A deciding graph without an adapter, fed as a gateway feeds it: int16 codes with a scale a window and channel. */
 export class BundleDecider {
-  readonly #session: Session;
-  readonly #shape: { window: number; channels: number };
+  readonly session: Session;
+  readonly #shape: WindowShape;
   readonly #bank: TensorData;
   #references: TensorData | undefined;
 
-  private constructor(session: Session, { manifest }: Bundle) {
-    this.#session = session;
-    this.#shape = { window: manifest.recipe.window, channels: manifest.recipe.channels.length };
-    this.#bank = emptyTensor('float32', [1, bankLayout(manifest).size]);
+  /**
+   * @param session released with this
+   * @param adapterSize numbers of an adapter, in a row of the bank
+   * @param references bank [K, R] of machines that are commissioned already
+   */
+  constructor(session: Session, shape: WindowShape, adapterSize: number, references?: TensorData) {
+    this.session = session;
+    this.#shape = shape;
+    this.#bank = emptyTensor('float32', [1, adapterSize]);
+    this.#references = references;
   }
 
+  /** The deciding graph of a bundle. */
   static async open(engine: Engine, bundle: Bundle): Promise<BundleDecider> {
-    return new BundleDecider(await engine.load(bundleModel(bundle, FILES.infer)), bundle);
+    const { recipe } = bundle.manifest;
+    const shape = { window: recipe.window, channels: recipe.channels.length };
+    return new BundleDecider(await engine.load(bundleModel(bundle, FILES.infer)), shape, bankLayout(bundle.manifest).size);
   }
 
-  /** Makes the references of the windows' machines, where the graph takes any; must come before a window is decided. */
-  async commission(windows: Windows): Promise<void> {
-    if (!this.#session.inputs.some(({ name }) => name === 'referenceBank')) return;
-    this.#references = await commissionMachines(this.#session, windows, this.#shape, this.#bank);
-  }
-
-  get session(): Session {
-    return this.#session;
+  /**
+   * Commissions machines as a gateway does, by the graph's own output `features` over healthy windows, where the graph takes references; must come
+   * before a window is decided.
+   *
+   * @returns the bank of references [K, R]; undefined where the graph takes none
+   * @throws Error where the windows know of no references
+   */
+  async commission({ commissioning }: Windows): Promise<TensorData | undefined> {
+    const input = this.session.inputs.find(({ name }) => name === 'referenceBank');
+    if (!input) return undefined;
+    if (!commissioning) throw new Error('the deciding graph takes references, and these windows know of none');
+    const { references } = commissioning;
+    const size = input.shape[1] as number;
+    this.#references = emptyTensor('float32', [1, size]);
+    const means = await this.run({ ...references, commissioning: undefined }, 'features');
+    const values = bankOfMeans(means, references.commissioning!.machines);
+    this.#references = floatTensor(values, [values.length / size, size]);
+    return this.#references;
   }
 
   async release(): Promise<void> {
-    await this.#session.release();
+    await this.session.release();
   }
 
-  /** Feeds of one window, for timing. */
-  feedsOf(windows: Windows, row: number): Record<string, TensorData> {
-    return inferenceFeeds(pickWindows(windows, [row]), this.#shape, this.#bank, 0, undefined, this.#references);
+  /** Feeds of all the windows at once. */
+  feeds(windows: Windows): Record<string, TensorData> {
+    return inferenceFeeds(windows, this.#shape, this.#bank, 0, undefined, this.#references);
   }
 
   /** One output's rows for every window, [count, width]. */
@@ -49,14 +75,10 @@ export class BundleDecider {
 
   /** Some outputs' rows for every window, [count, width] each. */
   async runAll<Name extends string>(windows: Windows, outputs: readonly Name[], signal?: AbortSignal): Promise<Record<Name, Float32Array>> {
-    const { window, channels } = this.#shape;
-    const size = window * channels;
     const parts: Record<string, TensorData>[] = [];
     for (let from = 0; from < windows.count; from += BATCH) {
       signal?.throwIfAborted();
-      const count = Math.min(BATCH, windows.count - from);
-      const part = partOf(windows, size, from, count);
-      parts.push(await this.#session.run(inferenceFeeds(part, this.#shape, this.#bank, 0, undefined, this.#references)));
+      parts.push(await this.session.run(this.feeds(sliceWindows(windows, from, Math.min(BATCH, windows.count - from)))));
       // A run blocks this thread; a turn of the event loop lets signals and the progress bar through.
       await new Promise((resolve) => setImmediate(resolve));
     }
@@ -65,17 +87,7 @@ export class BundleDecider {
   }
 
   /** [count, classes] */
-  async probabilitiesOf(windows: Windows, signal?: AbortSignal): Promise<Float32Array> {
-    return windows.count === 0 ? new Float32Array(0) : this.run(windows, 'probabilities', signal);
+  probabilitiesOf(windows: Windows, signal?: AbortSignal): Promise<Float32Array> {
+    return this.run(windows, 'probabilities', signal);
   }
-}
-
-function joinRows(parts: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

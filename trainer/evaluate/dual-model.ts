@@ -11,8 +11,7 @@ export type DualFigures = NonNullable<Manifest['dual']>;
 /**
  * How different two models are that shall not fail together.
  *
- * - `difference`: 1 - mean cosine of their error vectors p - one-hot. Windows that either model answers without any error have no direction and
- *   are left out; they would count as different.
+ * - `difference`: see {@link errorDifference}.
  * - `repeatedErrors`, `sharedErrors`: of the primary's errors, the share at which the back-up decides the same wrong class, and any wrong one.
  *   0 where the primary makes none.
  * - `falseSwitchRate`: switches a window of a gateway that runs these windows in a row while nothing is wrong with the primary.
@@ -39,11 +38,9 @@ export function dualFigures(primary: Float32Array, backup: Float32Array, labels:
     if (other[row] === own[row]) repeated++;
     if (other[row] !== labels[row]) shared++;
   }
-  const cosine = meanErrorCosine(primary, backup, labels, classes);
   return {
     windows,
-    // Rounding may push the cosine of equal vectors a little beyond 1.
-    difference: Math.min(2, Math.max(0, 1 - cosine)),
+    difference: errorDifference(primary, backup, labels),
     repeatedErrors: errors === 0 ? 0 : repeated / errors,
     sharedErrors: errors === 0 ? 0 : shared / errors,
     falseSwitchRate: countSwitches(own, other, settings) / windows,
@@ -51,8 +48,16 @@ export function dualFigures(primary: Float32Array, backup: Float32Array, labels:
   };
 }
 
-/** Mean over windows; 1 where no window has two errors. */
-function meanErrorCosine(primary: Float32Array, backup: Float32Array, labels: Int32Array, classes: number): number {
+/**
+ * 1 - mean cosine of the error vectors p - one-hot of two models. Windows that either model answers without any error have no direction and are left
+ * out; they would count as different. 0 where no window has two errors.
+ *
+ * Never above 1/2, for both vectors point away from the same true class; always 0 of two classes, where there is one wrong one to point to.
+ *
+ * @param primary, backup row-major [labels.length, classes]
+ */
+export function errorDifference(primary: Float32Array, backup: Float32Array, labels: Int32Array): number {
+  const classes = primary.length / labels.length;
   let [sum, counted] = [0, 0];
   for (let row = 0; row < labels.length; row++) {
     let [dot, one, two] = [0, 0, 0];
@@ -68,7 +73,25 @@ function meanErrorCosine(primary: Float32Array, backup: Float32Array, labels: In
     sum += dot / Math.sqrt(one * two);
     counted++;
   }
-  return counted === 0 ? 1 : sum / counted;
+  // Rounding may push the cosine of equal vectors a little beyond 1.
+  return counted === 0 ? 0 : Math.max(0, 1 - sum / counted);
+}
+
+/** What a back-up is demanded to differ by, where it can: {@link errorDifference}. */
+const DEMANDED = 0.3;
+
+const percent = (share: number) => `${(100 * share).toFixed(1)} %`;
+
+/** One line for people. */
+export function dualNote({ difference, repeatedErrors, falseSwitchRate }: DualFigures, classes: number): string {
+  const differs = classes > 2 ? `difference ${difference.toFixed(2)}` : 'no difference to measure in two classes';
+  return `${differs}, repeats ${percent(repeatedErrors)} of the errors, ${percent(falseSwitchRate)} false switches`;
+}
+
+/** What stands against a back-up; undefined where it differs enough, or where two classes leave nothing to differ in. */
+export function dualReason({ difference }: DualFigures, classes: number): string | undefined {
+  if (classes <= 2 || difference > DEMANDED) return undefined;
+  return `the back-up errs too much like the primary: difference ${difference.toFixed(3)}, more than ${DEMANDED} is demanded`;
 }
 
 /** Times that the primary is left by the gateway's own rules, one window a batch, with no fault but disagreement. own, other: classes of each window */

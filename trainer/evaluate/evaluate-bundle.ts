@@ -106,7 +106,7 @@ export async function evaluateBundle(
     const novelty = await noveltyOf(decider, decided, manifest, options.novel, (entry) => readFrom(options.novel!, [{ entry }]));
     const evaluation = evaluateDecisions({ labels, recordings, probabilities, classes });
     const by = options.by === undefined ? undefined : figuresBy(options.by, test, decided, classes);
-    const timing = await measureTiming(decider.session, decider.feedsOf(sample, 0), recipe, { signal });
+    const timing = await measureTiming(decider.session, decider.feeds(pickWindows(sample, [0])), recipe, { signal });
     const said = {
       bundle: { name: manifest.name, digest: bundle.digest },
       set: set.name,

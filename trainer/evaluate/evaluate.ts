@@ -1,18 +1,10 @@
-import type { Windows } from '../data/windows.ts';
 import { calibrationOf, type ReliabilityBin } from './calibration.ts';
 import { falseAlarmsAt, falseAlarmsAtRecall } from './false-alarms.ts';
 import { argmaxRows, type Metrics, metricsOf, recordingMetrics } from './metrics.ts';
 import { slidingVote, vote8 } from './smoothing.ts';
 
-export { type Attack, attackCurves } from './attacks.ts';
-export { type RobustnessCurve, robustnessCurves } from './robustness-curves.ts';
-export { measureTiming, type Timing } from './timing.ts';
-
 /** Class that stands for a healthy machine. */
 export const NORMAL = 'normal';
-
-/** Probabilities of every window, row-major [windows.count, classes], from whatever decides. */
-export type Decider = (windows: Windows) => Promise<Float32Array>;
 
 export interface Decisions {
   /** Class index of each window; windows of a recording lie side by side in order of time. */
@@ -103,36 +95,4 @@ function falseAlarmRate(
   if (healthy === 0 || healthy === labels.length) return null;
   const smoothed = slidingVote(labels, recordings, probabilities, classes.length);
   return (threshold === undefined ? falseAlarmsAtRecall(smoothed, normal) : falseAlarmsAt(smoothed, normal, threshold)).falseAlarmRate;
-}
-
-/** Windows recorded under a condition that training never saw. */
-export interface UnseenCondition {
-  /** For people: `load_hp=3`. */
-  readonly name: string;
-  readonly windows: Windows;
-}
-
-export interface ConditionFigures extends TestFigures {
-  readonly name: string;
-}
-
-/** Figures under each of some conditions; those without windows are left out. */
-export async function conditionFigures(
-  probabilitiesOf: Decider,
-  conditions: readonly UnseenCondition[],
-  classes: readonly string[],
-  onProgress: (share: number) => void = () => {},
-  signal?: AbortSignal,
-): Promise<ConditionFigures[]> {
-  const figures: ConditionFigures[] = [];
-  for (const [index, { name, windows }] of conditions.entries()) {
-    signal?.throwIfAborted();
-    if (windows.count > 0) {
-      const { labels, recordings } = windows;
-      const { test } = evaluateDecisions({ labels, recordings, probabilities: await probabilitiesOf(windows), classes });
-      figures.push({ name, ...test });
-    }
-    onProgress((index + 1) / conditions.length);
-  }
-  return figures;
 }

@@ -1,3 +1,4 @@
+import { type DualFigures, dualReason } from './dual-model.ts';
 import type { Scores } from './metrics.ts';
 
 export interface GateInput {
@@ -8,6 +9,9 @@ export interface GateInput {
   readonly float: Scores;
   readonly latencyMs: number;
   readonly allowedLatencyMs: number;
+  /** How different the back-up is, where that was measured, and how many classes there are. */
+  readonly dual?: DualFigures;
+  readonly classes: number;
 }
 
 export interface Gate {
@@ -23,9 +27,9 @@ const percent = (share: number) => `${(100 * share).toFixed(2)} %`;
 
 /**
  * Whether a bundle is worth deploying: better than the best baseline on the same split (or both perfect), no more than 0.5 points lost by shrinking, fast
- * enough. All by balanced accuracy, so that a large class hides nothing.
+ * enough, and a back-up that errs otherwise. All by balanced accuracy, so that a large class hides nothing.
  */
-export function gate({ deployed, baselines, float, latencyMs, allowedLatencyMs }: GateInput): Gate {
+export function gate({ deployed, baselines, float, latencyMs, allowedLatencyMs, dual, classes }: GateInput): Gate {
   const reasons: string[] = [];
   const reached = deployed.balancedAccuracy;
   const [best] = Object.entries(baselines).sort(([, a], [, b]) => b.balancedAccuracy - a.balancedAccuracy);
@@ -38,5 +42,7 @@ export function gate({ deployed, baselines, float, latencyMs, allowedLatencyMs }
   const lost = float.balancedAccuracy - reached;
   if (lost > ALLOWED_LOSS) reasons.push(`shrinking cost ${(100 * lost).toFixed(2)} points of balanced accuracy, 0.5 are allowed`);
   if (latencyMs > allowedLatencyMs) reasons.push(`one window takes ${latencyMs.toFixed(1)} ms, ${allowedLatencyMs} ms are allowed`);
+  const alike = dual && dualReason(dual, classes);
+  if (alike) reasons.push(alike);
   return { passed: reasons.length === 0, reasons };
 }

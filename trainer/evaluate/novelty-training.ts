@@ -6,12 +6,12 @@ import type { Graph } from '../../models/trace/graph.ts';
 import { NOVELTY_CONSTANTS } from '../../models/training/novelty.ts';
 import { traceInference } from '../../models/training/trace-inference.ts';
 import type { Recording } from '../data/recording-set.ts';
-import { cutWindows, type Windows } from '../data/windows.ts';
+import type { Windows } from '../data/windows.ts';
 import { Refusal } from '../refusal.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { runNetwork } from '../train/run-windows.ts';
-import { type TrainProgress, type TrainRequest, type TrainSettings, trainNetwork } from '../train/train-network.ts';
-import { conformalThreshold, fitMahalanobis, type NoveltyDecision, type NoveltyFit, noveltyScores } from './novelty.ts';
+import type { TrainRequest, TrainSettings } from '../train/train-network.ts';
+import { conformalThreshold, fitMahalanobis, type NoveltyDecision, type NoveltyFit } from './novelty.ts';
 import { PRETEXT_CLASSES, pretextRecordings } from './pretext.ts';
 
 /** Classes of a novelty bundle. */
@@ -21,57 +21,12 @@ export const FALSE_ALARM_SHARE = 0.01;
 /** Changed copies of a recording, each kind of change. */
 const VARIANTS = 2;
 
-export interface NoveltyRequest {
-  /** Healthy recordings to learn from. */
-  readonly train: readonly Recording[];
-  /** Healthy recordings, or later time blocks of them, that choose the threshold. */
-  readonly validation: readonly Recording[];
-  /** The network to train, its channels those of the recordings; `classes` is not looked at. */
-  readonly options: NetworkOptions;
-  readonly settings: TrainSettings;
-  /** Samples from one window's start to the next. */
-  readonly stride: number;
-  /** A network of a bundle of this kind of machine, whose embedding is taken as it is: nothing is trained. */
-  readonly from?: TrainedNetwork;
-  /** Default {@link FALSE_ALARM_SHARE}. */
-  readonly share?: number;
-  readonly onProgress?: (progress: TrainProgress) => void;
-  readonly signal?: AbortSignal;
-}
-
 export interface FittedNovelty {
   /** With two classes, as the manifest has them; its head is zero and decides nothing. */
   readonly trained: TrainedNetwork;
   readonly reference: NoveltyFit;
   /** Of the float network; take {@link calibrateNovelty} for the graph that is deployed. */
   readonly decision: NoveltyDecision;
-}
-
-/**
- * What decides between `normal` and `novel` where only healthy recordings exist: an embedding that has learnt to tell healthy recordings from
- * changed copies of themselves, or that of another bundle, and the distance from where healthy windows lie in it.
- *
- * Says "new", not "wrong": a healthy machine of another make, or under a load that was not recorded, is new.
- *
- * @throws Refusal data/short where there are too few windows to train or to choose a threshold on
- */
-export async function fitNovelty(engine: Engine, request: NoveltyRequest): Promise<FittedNovelty> {
-  const { train, validation, settings, stride, from, share = FALSE_ALARM_SHARE, onProgress, signal } = request;
-  const options = from?.options ?? request.options;
-  const cut = (recordings: readonly Recording[]) =>
-    cutWindows(
-      recordings.map((recording) => ({ ...recording, label: NOVELTY_CLASSES[0] })),
-      NOVELTY_CLASSES,
-      options.window,
-      stride,
-    );
-  const [known, held] = [cut(train), cut(validation)];
-  if (known.count === 0) throw new Refusal('data/short', `no healthy recording has ${options.window} samples`);
-  refuseFewWindows(held.count, share);
-  const embedder = from ?? (await trainNetwork(engine, { ...pretextTraining(train, options, settings), onProgress, signal }));
-  const reference = await fitReference(engine, embedder, known, settings.seed);
-  const { embeddings } = await runNetwork(engine, embedder, held);
-  return { trained: withoutHead(embedder), reference, decision: noveltyDecision(noveltyScores(reference, embeddings), share) };
 }
 
 /** What an embedding of healthy recordings is trained by: to tell them from changed copies of themselves. */

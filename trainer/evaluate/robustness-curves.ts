@@ -1,6 +1,6 @@
 import type { Windows } from '../data/windows.ts';
 import { argmaxRows, metricsOf } from './metrics.ts';
-import { describePerturbation, type Perturbation, perturb, ROBUSTNESS_SUITE } from './robustness.ts';
+import { describePerturbation, type Perturbation, perturbed } from './robustness.ts';
 import { balancedSample } from './sampling.ts';
 
 /** Windows that the curves are drawn from; their standard error is at most 2 %. */
@@ -42,7 +42,7 @@ export async function robustnessCurves(
   most: number = ROBUSTNESS_WINDOWS,
 ): Promise<RobustnessCurve[]> {
   const sample = balancedSample(windows, most);
-  const suite = ROBUSTNESS_SUITE.filter((one) => one.kind !== 'channel-loss' || one.lost < shape[1]);
+  const suite = perturbed(sample, shape, seed);
   const point = async (label: string, level: number, changed: Windows): Promise<RobustnessPoint> => {
     signal?.throwIfAborted();
     const { accuracy, balancedAccuracy } = metricsOf(sample.labels, argmaxRows(await probabilitiesOf(changed), classes), classes);
@@ -51,9 +51,9 @@ export async function robustnessCurves(
     return { label, level, accuracy, balancedAccuracy };
   };
   const curves = new Map<RobustnessCurve['kind'], RobustnessPoint[]>([['clean', [await point('as recorded', 0, sample)]]]);
-  for (const [index, one] of suite.entries()) {
+  for (const [index, { perturbation: one, windows: changed }] of suite.entries()) {
     const points = curves.get(one.kind) ?? [];
-    points.push(await point(describePerturbation(one), levelOf(one), perturb(sample, shape, one, seed)));
+    points.push(await point(describePerturbation(one), levelOf(one), changed()));
     curves.set(one.kind, points);
     onProgress((index + 1) / suite.length);
   }

@@ -23,6 +23,18 @@ export const ROBUSTNESS_SUITE: readonly Perturbation[] = [
   ...[3, 2, 1.5, 1].map((level) => ({ kind: 'clipping', level }) as const),
 ];
 
+/** Windows under everything in {@link ROBUSTNESS_SUITE}, in its order, each made when it is asked for; lost channels only where there are more. */
+export function perturbed(
+  windows: Windows,
+  shape: Shape,
+  seed: number,
+): { readonly perturbation: Perturbation; readonly windows: () => Windows }[] {
+  return ROBUSTNESS_SUITE.filter((one) => one.kind !== 'channel-loss' || one.lost < shape[1]).map((perturbation) => ({
+    perturbation,
+    windows: () => perturb(windows, shape, perturbation, seed),
+  }));
+}
+
 /** For people: `noise 20 dB`, `speed x 1.05`. */
 export function describePerturbation(perturbation: Perturbation): string {
   switch (perturbation.kind) {

@@ -18,10 +18,36 @@ export function pickWindows(windows: Windows, rows: readonly number[]): Windows 
   };
 }
 
+/** Some neighbouring windows; a view. */
+export function sliceWindows(windows: Windows, from: number, count: number): Windows {
+  const size = windows.samples.length / windows.count;
+  return {
+    samples: windows.samples.subarray(from * size, (from + count) * size),
+    labels: windows.labels.subarray(from, from + count),
+    recordings: windows.recordings.subarray(from, from + count),
+    count,
+    ...(windows.commissioning && {
+      commissioning: { ...windows.commissioning, machines: windows.commissioning.machines.subarray(from, from + count) },
+    }),
+  };
+}
+
 /** At most `count` of the items, evenly spread, in their order. */
 export function spreadEvenly<T>(items: readonly T[], count: number): T[] {
   if (items.length <= count) return [...items];
   return Array.from({ length: count }, (_, index) => items[Math.floor(((index + 0.5) * items.length) / count)]);
+}
+
+/** Some windows of every class, spread evenly over those that there are. */
+export function spreadOverClasses(windows: Windows, perClass: number): Windows {
+  const rows: number[] = [];
+  const classes = windows.labels.reduce((largest, label) => Math.max(largest, label), 0) + 1;
+  for (let label = 0; label < classes; label++) {
+    const own = Array.from(windows.labels.keys()).filter((row) => windows.labels[row] === label);
+    const count = Math.min(perClass, own.length);
+    for (let index = 0; index < count; index++) rows.push(own[Math.floor(((index + 0.5) * own.length) / count)]);
+  }
+  return pickWindows(windows, rows);
 }
 
 /**
@@ -70,4 +96,15 @@ export function joinWindows(parts: readonly Windows[]): Windows {
   if (known.length === 0 || known.length < parts.length) return joined;
   const machines = Int32Array.from(known.flatMap((one) => [...one.machines]));
   return { ...joined, commissioning: { machines, references: known[0].references } };
+}
+
+/** Rows of several runs one after the other. */
+export function joinRows(parts: readonly Float32Array[]): Float32Array {
+  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }

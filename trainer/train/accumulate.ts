@@ -1,5 +1,5 @@
 import { emptyTensor, floatTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
-import { type OptimizerSnapshot, type StepRates, UpdateStepper } from '../../models/training/stepper.ts';
+import { type OptimizerState, type StepRates, UpdateStepper } from '../../models/training/stepper.ts';
 import { addShare, cutBatch, PartFeeds, type PartShape } from './accumulate-parts.ts';
 import { PeakMemory } from './peak-memory.ts';
 import type { StepOutcome, StepRunner } from './step-runner.ts';
@@ -30,29 +30,17 @@ export class AccumulatingRunner implements StepRunner {
     this.#fetches = { gradient: emptyTensor('float32', size), loss: emptyTensor('float32', []) };
   }
 
-  get trainable(): Float32Array {
-    return this.#update.trainable;
+  get optimizer(): OptimizerState {
+    return this.#update.optimizer;
   }
 
   get peakRssBytes(): number {
     return this.#memory.bytes;
   }
 
-  get steps(): number {
-    return this.#update.steps;
-  }
-
-  save(): OptimizerSnapshot {
-    return this.#update.save();
-  }
-
-  restore(snapshot: OptimizerSnapshot): void {
-    this.#update.restore(snapshot);
-  }
-
   async step(feeds: Readonly<Record<string, TensorData>>, rates: StepRates): Promise<StepOutcome> {
     const sum = (this.#sum.values as Float32Array).fill(0);
-    const trainable = floatTensor(this.trainable, this.#sum.shape);
+    const trainable = floatTensor(this.optimizer.trainable, this.#sum.shape);
     const { gradient, loss } = this.#fetches;
     let total = 0;
     for (const part of cutBatch(feeds, this.#shape)) {

@@ -3,6 +3,7 @@ import { featureCount } from '../../models/networks/front-end.ts';
 import type { Network } from '../../models/networks/network.ts';
 import type { Random } from '../../models/networks/random.ts';
 import type { Recording } from '../data/recording-set.ts';
+import { snapshotLength } from '../data/windows.ts';
 
 export interface Augmentation {
   /** Largest share of each feature vector that is hidden, contiguous; 0 switches it off. */
@@ -58,7 +59,9 @@ export class BatchSampler {
     this.#augmentation = augmentation;
     this.#size = size;
     const { window, channels } = network.frontEnd;
-    this.#byClass = classes.map((name) => recordings.filter(({ label, length }) => label === name && length >= window));
+    this.#byClass = classes.map((name) =>
+      recordings.filter(({ label, length, entry }) => label === name && Math.min(length, snapshotLength(entry) ?? length) >= window),
+    );
     this.#window = emptyTensor('float32', [size, window, channels]);
     this.#target = emptyTensor('float32', [size, classes.length]);
     this.#featureMask = emptyTensor('float32', [size, featureCount(network.parts)]);
@@ -108,7 +111,7 @@ export class BatchSampler {
     const known = this.#byClass.map((recordings, index) => (recordings.length > 0 ? index : -1)).filter((index) => index >= 0);
     const label = known[random.below(known.length)];
     const choices = this.#byClass[label];
-    const { samples, length } = choices[random.below(choices.length)];
+    const { samples, length } = this.#stretch(choices[random.below(choices.length)]);
     const pace = this.#augmentation.speed > 0 ? 1 + this.#augmentation.speed * (2 * random.uniform() - 1) : 1;
     const needed = Math.min(length, Math.ceil(window * pace) + 1);
     const start = random.below(length - (pace === 1 ? window : needed) + 1) * channels;
@@ -124,6 +127,14 @@ export class BatchSampler {
     for (let index = 0; index < size; index++) into[at + index] = share * into[at + index] + (1 - share) * samples[start + index];
     for (let column = 0; column < classes; column++) target[row * classes + column] *= share;
     target[row * classes + label] += 1 - share;
+  }
+
+  /** A recording, or a random one of the snapshots that it consists of. */
+  #stretch({ samples, length, channels, entry }: Recording): Pick<Recording, 'samples' | 'length'> {
+    const snapshot = snapshotLength(entry);
+    if (snapshot === undefined || snapshot >= length) return { samples, length };
+    const first = snapshot * this.#random.below(Math.floor(length / snapshot));
+    return { samples: samples.subarray(first * channels.length, (first + snapshot) * channels.length), length: snapshot };
   }
 
   /** Makes a window louder or softer, and noisy. */

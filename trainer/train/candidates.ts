@@ -11,7 +11,7 @@ import { RidgeClassifier, RidgeSystem } from '../evaluate/ridge.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { measureStatistics, runNetwork, standardizedFeatures } from './run-windows.ts';
 import type { TrainingChoice } from './settings.ts';
-import { crossEntropy, type TrainSettings, trainNetwork } from './train-network.ts';
+import { crossEntropy, type Distillation, type TrainSettings, trainNetwork } from './train-network.ts';
 
 const RIDGE_ALPHA = 1;
 const WINDOW = 512;
@@ -73,14 +73,20 @@ export interface FoldData {
   readonly validation: readonly Recording[];
 }
 
-/** Trains what a recipe describes. @param rest `stride` in samples, of the windows that a ridge is solved on */
+/** Trains what a recipe describes. @param rest `stride` in samples, of the windows that a ridge is solved on; `distillation` of what is not solved */
 export async function trainRecipe(
   engine: Engine,
   recipe: Recipe,
   recordings: readonly Recording[],
   classes: readonly string[],
   settings: TrainSettings,
-  rest: { stride: number; budgetSeconds?: number; onProgress?: (share: number) => void; signal?: AbortSignal },
+  rest: {
+    stride: number;
+    budgetSeconds?: number;
+    distillation?: Distillation;
+    onProgress?: (share: number) => void;
+    signal?: AbortSignal;
+  },
 ): Promise<TrainedNetwork> {
   const options = shaped(recipe.network, recordings, classes);
   if (options.kind === 'linear') {
@@ -92,6 +98,7 @@ export async function trainRecipe(
     classes,
     settings,
     budgetSeconds: rest.budgetSeconds,
+    distillation: rest.distillation,
     onProgress: ({ step, steps }) => rest.onProgress?.(step / steps),
     signal: rest.signal,
   });

@@ -2,15 +2,16 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import type { AttentionNetworkOptions } from '../../models/networks/attention-network.ts';
 import { TEACHER } from '../../models/networks/attention-network.ts';
-import { BACKUP } from '../../models/networks/mixer-network.ts';
 import type { Recording } from '../data/recording-set.ts';
 import { validationFolds } from '../data/split.ts';
 import type { Windows } from '../data/windows.ts';
-import { fitTemperature } from '../evaluate/calibration.ts';
+import { fitTemperature, softmaxRows } from '../evaluate/calibration.ts';
+import { type HealthyDecision, healthyClass, healthyDecision } from '../evaluate/healthy-scores.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import type { PruningPlan } from '../shrink/prune.ts';
-import { chooseRecipe, RECIPES, type Recipe, type RecipeScore, recipesFor, shaped, trainRecipe } from './candidates.ts';
-import { decodeTrained, encodeTrained, trainingStage } from './network-stage.ts';
+import { type BackupChoice, trainBackup } from './backup-stage.ts';
+import { chooseRecipe, RECIPES, type Recipe, type RecipeScore, recipesFor, shaped } from './candidates.ts';
+import { solvedStage, trainingStage } from './network-stage.ts';
 import { DEFAULT_PRUNING, type PruneOutcome, type PruneSettings, pruneStage } from './prune-stage.ts';
 import { searchRecipe } from './recipe-search.ts';
 import { runNetwork } from './run-windows.ts';
@@ -34,11 +35,14 @@ export interface NetworkLine {
   readonly rehearsal?: Rehearsal;
   readonly student: StageOutcome<TrainResult>;
   readonly prune?: StageOutcome<PruneOutcome>;
+  readonly backupChoice: StageOutcome<BackupChoice>;
   readonly backup: StageOutcome<TrainResult>;
   /** Float weights of what decides: pruned where pruning held, else the student. */
   readonly primary: TrainedNetwork;
   /** Divides the logits; fitted on validation windows that the network it was fitted with had not seen. */
   readonly temperature: number;
+  /** What a healthy machine is called, and how healthy windows score that the rehearsed network had not seen; absent where there is no such class. */
+  readonly healthy?: HealthyDecision;
 }
 
 interface Rehearsal {
@@ -79,38 +83,59 @@ export async function trainLine(workspace: Workspace): Promise<NetworkLine> {
   const choice = await choose(workspace);
   const { recipe } = choice.result;
   const { recordings, windows } = workspace;
-  const both = [...recordings.train, ...recordings.validation];
   const rehearsed: Part = { name: 'rehearsal', recordings: recordings.train, validation: windows.validation };
-  const final: Part = { name: 'final', recordings: both };
-  const backup = () => trainBackup(workspace, recipe.network.kind === 'attention' ? recipe : RECIPES[0], both);
+  const final: Part = { name: 'final', recordings: [...recordings.train, ...recordings.validation] };
   const options = shaped(recipe.network, recordings.train, workspace.classes);
   if (options.kind !== 'attention') {
     const rehearsal = { student: await solve(workspace, recipe, rehearsed) };
     const student = await solve(workspace, recipe, final);
-    const temperature = await temperatureOf(workspace, rehearsal.student.result);
-    return { recipe, choice, rehearsal, student, primary: student.result, backup: await backup(), temperature };
+    return { recipe, choice, rehearsal, student, ...(await completed(workspace, rehearsal, { student })) };
   }
   const teacher = await trainTeacher(workspace, options);
   const rehearsal = await trainStudents(workspace, recipe, options, teacher, rehearsed);
   const plan = rehearsal.prune?.result.plan;
-  const { student, prune } = await trainStudents(workspace, recipe, options, teacher, final, plan ?? false);
+  const made = await trainStudents(workspace, recipe, options, teacher, final, plan ?? false);
   return {
     recipe,
     choice,
     teacher,
     rehearsal,
-    student,
+    student: made.student,
     // What was taken back in the rehearsal is not tried again; its row says so.
-    prune: prune ?? rehearsal.prune,
-    primary: prune?.result.network ?? student.result,
-    backup: await backup(),
-    temperature: await temperatureOf(workspace, rehearsal.prune?.result.network ?? rehearsal.student.result),
+    prune: made.prune ?? rehearsal.prune,
+    ...(await completed(workspace, rehearsal, made)),
   };
 }
 
-async function temperatureOf({ engine, windows, classes }: Workspace, rehearsed: TrainedNetwork): Promise<number> {
+/** What of two trainings decides: pruned where pruning held, else the student. */
+const lastOf = ({ student, prune }: Rehearsal): TrainedNetwork => prune?.result.network ?? student.result;
+
+/** What the rehearsed network tells of windows that it has not seen, and a back-up that differs from it. */
+async function completed(
+  workspace: Workspace,
+  rehearsal: Rehearsal,
+  final: Rehearsal,
+): Promise<Pick<NetworkLine, 'primary' | 'backupChoice' | 'backup' | 'temperature' | 'healthy'>> {
+  const { engine, windows, classes, recordings } = workspace;
+  const [rehearsed, primary] = [lastOf(rehearsal), lastOf(final)];
   const { logits } = await runNetwork(engine, rehearsed, windows.validation);
-  return Math.fround(fitTemperature(logits, windows.validation.labels, classes.length));
+  const temperature = Math.fround(fitTemperature(logits, windows.validation.labels, classes.length));
+  const keys = [rehearsal, final].flatMap(({ student, prune }) => [student.key, prune?.key ?? null]);
+  const { choice, backup } = await trainBackup(
+    workspace,
+    { rehearsed, temperature, deployed: primary, keys },
+    budgetOf(workspace, BUDGET.backup),
+  );
+  const healthy = healthyDecision(
+    healthyClass(
+      classes,
+      [...recordings.train, ...recordings.validation].map(({ entry }) => entry),
+    ),
+    classes,
+    windows.validation.labels,
+    softmaxRows(logits, classes.length, temperature),
+  );
+  return { primary, backupChoice: choice, backup, temperature, healthy };
 }
 
 /** @param plan the only one to prune to; the ladder where absent; false: none */
@@ -177,23 +202,11 @@ async function choose(workspace: Workspace): Promise<StageOutcome<RecipeChoice>>
 
 /** A recipe that is solved, not trained. */
 function solve(workspace: Workspace, recipe: Recipe, part: Part): Promise<StageOutcome<TrainResult>> {
-  const { engine, stages, classes, signal, dataKey, stride } = workspace;
-  return stages.run({
-    name: stageName('student', part),
-    inputs: [dataKey, recipe, part.name],
-    compute: async ({ bar }) => {
-      const settings = studentSettings(workspace, recipe);
-      const trained = await trainRecipe(engine, recipe, part.recordings, classes, settings, {
-        stride,
-        signal,
-        onProgress: (done) => bar.update(done),
-      });
-      return { ...trained, curve: [], steps: 0, stoppedEarly: false, peakRssBytes: process.memoryUsage.rss() };
-    },
-    encode: encodeTrained,
-    decode: decodeTrained,
-    summary: () => recipe.name,
-  });
+  const { engine, stages, classes, dataKey, stride } = workspace;
+  const settings = studentSettings(workspace, recipe);
+  return stages.run(
+    solvedStage(stageName('student', part), engine, recipe, part.recordings, classes, { settings, stride }, [dataKey, part.name]),
+  );
 }
 
 async function trainTeacher(workspace: Workspace, { tokens }: AttentionNetworkOptions): Promise<StageOutcome<TrainResult> | undefined> {
@@ -277,24 +290,6 @@ function pruneStudent(
         budgetSeconds: budgetOf(workspace, BUDGET.prune / pruning.plans.length),
       },
       student.key,
-    ),
-  );
-}
-
-function trainBackup(workspace: Workspace, recipe: Recipe, recordings: readonly Recording[]): Promise<StageOutcome<TrainResult>> {
-  const { engine, stages, classes, dataKey } = workspace;
-  return stages.run(
-    trainingStage(
-      'back-up',
-      engine,
-      {
-        options: shaped(BACKUP, recordings, classes),
-        recordings,
-        classes,
-        settings: studentSettings(workspace, recipe),
-        budgetSeconds: budgetOf(workspace, BUDGET.backup),
-      },
-      dataKey,
     ),
   );
 }

@@ -1,8 +1,18 @@
 import type { Engine } from '../../models/engine/engine.ts';
 import { createNetwork } from '../../models/networks/index.ts';
+import type { Recording } from '../data/recording-set.ts';
 import type { TrainedNetwork } from '../release/base.ts';
+import { type Recipe, trainRecipe } from './candidates.ts';
 import type { Artifact, Stage, StageContext } from './stages.ts';
-import { type Checkpoint, type CurvePoint, type TrainRequest, type TrainResult, type TrainState, trainNetwork } from './train-network.ts';
+import {
+  type Checkpoint,
+  type CurvePoint,
+  type TrainRequest,
+  type TrainResult,
+  type TrainSettings,
+  type TrainState,
+  trainNetwork,
+} from './train-network.ts';
 
 /** A trained network as a stage keeps it. */
 export function encodeTrained({ weights, ...rest }: TrainResult): Artifact {
@@ -72,6 +82,33 @@ export function trainingStage(
       const validated = accuracy === undefined ? '' : `, validation ${(100 * accuracy).toFixed(1)} %`;
       return `${steps} steps${early}${validated}, ${Math.round(peakRssBytes / 2 ** 20)} MiB`;
     },
+  };
+}
+
+/** A stage that solves one linear network. @param inputs all that decides the result beside the recipe: keys of earlier stages */
+export function solvedStage(
+  name: string,
+  engine: Engine,
+  recipe: Recipe,
+  recordings: readonly Recording[],
+  classes: readonly string[],
+  { settings, stride }: { settings: TrainSettings; stride: number },
+  inputs: unknown,
+): Stage<TrainResult> {
+  return {
+    name,
+    inputs: [inputs, recipe],
+    compute: async ({ bar, signal }) => {
+      const trained = await trainRecipe(engine, recipe, recordings, classes, settings, {
+        stride,
+        signal,
+        onProgress: (done) => bar.update(done),
+      });
+      return { ...trained, curve: [], steps: 0, stoppedEarly: false, peakRssBytes: process.memoryUsage.rss() };
+    },
+    encode: encodeTrained,
+    decode: decodeTrained,
+    summary: () => recipe.name,
   };
 }
 

@@ -13,15 +13,15 @@ import { pickWindows } from '../evaluate/sampling.ts';
 import { slidingVote } from '../evaluate/smoothing.ts';
 import { Refusal } from '../refusal.ts';
 import { readBase } from '../release/base.ts';
-import { draftNoveltyBundle } from '../release/make-novelty-bundle.ts';
+import { draftNoveltyBundle } from '../release/draft-novelty-bundle.ts';
 import { measureLatency } from '../shrink/latency.ts';
 import { RECIPES, shaped } from './candidates.ts';
 import { openEngine } from './engines.ts';
 import { lookForLeaks } from './leak-stage.ts';
 import { parameterCount, trainingStage } from './network-stage.ts';
 import { checkNovel, type KnownRegion, type NoveltyFigures, noveltyFigures, noveltyNote, referenceStage } from './novelty-stage.ts';
-import type { StageRow } from './pipeline.ts';
 import { trainSettings } from './settings.ts';
+import type { StageRow } from './stage-rows.ts';
 import { type StageOutcome, StageRunner } from './stages.ts';
 import type { TrainResult } from './train-network.ts';
 import { hashData, type PipelineRequest, type Sides, STRIDE, WINDOW, type Workspace } from './workspace.ts';
@@ -122,7 +122,7 @@ export async function trainNoveltyBundle(
       [{ name: 'int8', ...draft.model, feeds: draft.feeds(pickWindows(windows.test, [0])) }],
       { batch: 1, rounds: 21 },
     );
-    const bundle = await draft.write(folder, { accuracy, balancedAccuracy, macroF1, windows: windows.test.count });
+    const bundle = await draft.write(folder, { measured: { accuracy, balancedAccuracy, macroF1, windows: windows.test.count } });
     const core = await readBundle(folder);
     const falseAlarms = await alarmsOf(workspace, core);
     const int8: StageRow = {

@@ -7,7 +7,7 @@ import { FALSE_ALARM_SHARE, fitReference, windowsNeeded } from '../evaluate/nove
 import { joinWindows, pickWindows, spreadEvenly } from '../evaluate/sampling.ts';
 import { Refusal } from '../refusal.ts';
 import type { TrainedNetwork } from '../release/base.ts';
-import type { DraftBundle, NoveltyRequest } from '../release/make-bundle.ts';
+import type { DraftBundle, NoveltyRequest } from '../release/draft-bundle.ts';
 import type { NetworkLine } from './network-line.ts';
 import { runNetwork } from './run-windows.ts';
 import type { Artifact, Stage, StageOutcome } from './stages.ts';

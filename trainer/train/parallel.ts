@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads';
 import { emptyTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
 import { elementCount } from '../../models/trace/graph.ts';
-import { type OptimizerSnapshot, type StepRates, UpdateStepper } from '../../models/training/stepper.ts';
+import { type OptimizerState, type StepRates, UpdateStepper } from '../../models/training/stepper.ts';
 import { addShare, cutBatch, type Part, type PartShape } from './accumulate-parts.ts';
 import type { EngineName } from './engines.ts';
 import type { FromTrainingWorker, SharedTensor, ToTrainingWorker } from './parallel-protocol.ts';
@@ -53,7 +53,6 @@ export class ParallelRunner implements StepRunner {
     this.#shape = shape;
     this.#update = new UpdateStepper(update, initial);
     this.#trainable = sharedFloats(initial.length);
-    this.#trainable.set(initial);
     this.#gradients = sharedFloats(Math.ceil(shape.batch / shape.partBatch) * initial.length);
     this.#sum = emptyTensor('float32', [initial.length]);
     this.#signal = signal;
@@ -97,29 +96,17 @@ export class ParallelRunner implements StepRunner {
     return runner;
   }
 
-  get trainable(): Float32Array {
-    return this.#update.trainable;
+  get optimizer(): OptimizerState {
+    return this.#update.optimizer;
   }
 
   get peakRssBytes(): number {
     return this.#memory.bytes;
   }
 
-  get steps(): number {
-    return this.#update.steps;
-  }
-
-  save(): OptimizerSnapshot {
-    return this.#update.save();
-  }
-
-  restore(snapshot: OptimizerSnapshot): void {
-    this.#update.restore(snapshot);
-    this.#trainable.set(snapshot.trainable);
-  }
-
   async step(feeds: Readonly<Record<string, TensorData>>, rates: StepRates): Promise<StepOutcome> {
     this.#share(feeds);
+    this.#trainable.set(this.optimizer.trainable);
     const parts = cutBatch(feeds, this.#shape);
     const losses = await this.#runAll(parts);
     const size = this.#trainable.length;
@@ -130,7 +117,6 @@ export class ParallelRunner implements StepRunner {
       loss += share * losses[index];
     }
     const gradientNorm = await this.#update.step(this.#sum, rates);
-    this.#trainable.set(this.#update.trainable);
     this.#step++;
     return { loss, gradientNorm };
   }

@@ -7,22 +7,12 @@ import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { traceForward } from '../../models/training/trace-training.ts';
 import type { Windows } from '../data/windows.ts';
+import { joinRows } from '../evaluate/sampling.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { bankOfMeans, subtractReferences, tokenMeans } from './reference-bank.ts';
 
 /** Windows a run. */
 const BATCH = 64;
-
-/** Rows of several runs one after the other. */
-function joined(rows: readonly Float32Array[]): Float32Array {
-  const all = new Float32Array(rows.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of rows) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
 
 /** Windows through a graph in batches: one output's rows, [count, width]. */
 export async function runWindows(
@@ -44,7 +34,7 @@ export async function runWindows(
     rows.push((await session.run(feeds))[output].values as Float32Array);
   }
   await session.release();
-  return joined(rows);
+  return joinRows(rows);
 }
 
 /** Mean and inverse deviation of every feature over the windows, as the network's statistics; tokens of one kind share theirs. */
@@ -141,7 +131,7 @@ export class FeatureRunner {
       logits.push(taken(made.logits));
       embeddings.push(taken(made.embedding));
     }
-    return { logits: joined(logits), embeddings: joined(embeddings) };
+    return { logits: joinRows(logits), embeddings: joinRows(embeddings) };
   }
 
   release(): Promise<void> {

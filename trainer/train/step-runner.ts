@@ -1,7 +1,7 @@
 import type { Engine, TensorData } from '../../models/engine/engine.ts';
 import type { Network } from '../../models/networks/network.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
-import { type OptimizerSnapshot, type StepRates, TrainingStepper } from '../../models/training/stepper.ts';
+import { type OptimizerState, type StepRates, TrainingStepper } from '../../models/training/stepper.ts';
 import {
   type NetworkWeights,
   type TrainingOptions,
@@ -30,13 +30,8 @@ export interface StepRunner {
    * @throws Error the abort signal's reason, or what a worker thread died of
    */
   step(feeds: Readonly<Record<string, TensorData>>, rates: StepRates): Promise<StepOutcome>;
-  /** The trained vector, [P]; valid until the next step. */
-  readonly trainable: Float32Array;
-  /** Steps taken. */
-  readonly steps: number;
-  /** All that a training goes on from, between two steps. */
-  save(): OptimizerSnapshot;
-  restore(snapshot: OptimizerSnapshot): void;
+  /** What is trained, and all that a training goes on from between two steps. */
+  readonly optimizer: OptimizerState;
   /** Largest resident set of the process seen at a step's end, in bytes. */
   readonly peakRssBytes: number;
   release(): Promise<void>;
@@ -78,19 +73,12 @@ export async function openStepRunner(request: StepRunnerRequest): Promise<StepRu
 function wholeStepRunner(stepper: TrainingStepper): StepRunner {
   const memory = new PeakMemory();
   return {
+    optimizer: stepper.optimizer,
     async step(feeds, rates) {
       const { loss, gradientNorm } = await stepper.step(feeds, rates);
       memory.sample();
       return { loss, gradientNorm };
     },
-    get trainable() {
-      return stepper.trainable;
-    },
-    get steps() {
-      return stepper.steps;
-    },
-    save: () => stepper.save(),
-    restore: (snapshot) => stepper.restore(snapshot),
     get peakRssBytes() {
       return memory.bytes;
     },

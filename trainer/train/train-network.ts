@@ -8,7 +8,7 @@ import { cosineRate, type OptimizerSnapshot } from '../../models/training/steppe
 import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { type NetworkWeights, type TrainingOptions, traceForward } from '../../models/training/trace-training.ts';
 import type { Recording } from '../data/recording-set.ts';
-import { cutWindows, type Windows, windowStarts } from '../data/windows.ts';
+import { cutWindows, recordingStarts, type Windows } from '../data/windows.ts';
 import { argmaxRows, metricsOf } from '../evaluate/metrics.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { planPartition } from './accumulate-memory.ts';
@@ -168,6 +168,7 @@ export async function trainNetwork(engine: Engine, request: TrainRequest): Promi
   const { engineName, workers, memoryBytes } = request.division ?? { engineName: 'onnx', workers: 1 };
   const partition = planPartition({ network, training, weights, workers, memoryBytes });
   const stepper = await openStepRunner({ engine, engineName, network, training, weights, initial: parameters, partition, signal });
+  const { optimizer } = stepper;
   const sampler = new BatchSampler(network, recordings, classes, batch, augmentation, random, settings.labelSmoothing);
   const meter = request.validation && (await ValidationMeter.create(engine, network, statistics, request.validation));
   const average = parameters.slice();
@@ -179,22 +180,22 @@ export async function trainNetwork(engine: Engine, request: TrainRequest): Promi
 
   const saved = await checkpoint?.load();
   if (saved) {
-    stepper.restore(saved.optimizer);
+    optimizer.restore(saved.optimizer);
     average.set(saved.average);
     random.restore(saved.random);
     curve.push(...saved.curve);
     ({ steps, lossSum } = saved);
   }
-  const first = stepper.steps;
+  const first = optimizer.steps;
   let timed = request.budgetSeconds === undefined || first >= 2 * TIMED_STEPS;
   const save = (randomState = random.save()) =>
-    checkpoint?.save({ optimizer: stepper.save(), average: average.slice(), random: randomState, steps, curve: [...curve], lossSum });
+    checkpoint?.save({ optimizer: optimizer.save(), average: average.slice(), random: randomState, steps, curve: [...curve], lossSum });
 
-  const epoch = recordings.reduce((sum, { length }) => sum + windowStarts(length, window, window / 2).length, 0) / batch;
+  const epoch = recordings.reduce((sum, recording) => sum + recordingStarts(recording, window, window / 2).length, 0) / batch;
   const every = Math.max(MEASURE_STEPS, Math.ceil(epoch));
   try {
-    while (stepper.steps < steps && !stoppedEarly) {
-      const step = stepper.steps;
+    while (optimizer.steps < steps && !stoppedEarly) {
+      const step = optimizer.steps;
       const learningRate = cosineRate(step, { peak, final: peak / 100, warmUp: Math.min(warmUp, steps / 4), steps });
       const randomBefore = random.save();
       const feeds = sampler.next();
@@ -206,7 +207,7 @@ export async function trainNetwork(engine: Engine, request: TrainRequest): Promi
       });
       // Never longer a memory than the steps that there were: the first values are noise.
       const decay = Math.min(settings.averaging, (step + 1) / (step + 10));
-      const current = stepper.trainable;
+      const current = optimizer.trainable;
       for (let index = 0; index < average.length; index++) average[index] += (1 - decay) * (current[index] - average[index]);
       lossSum += loss;
       const done = step + 1;
@@ -235,12 +236,12 @@ export async function trainNetwork(engine: Engine, request: TrainRequest): Promi
       }
       signal?.throwIfAborted();
     }
-    const trained = settings.averaging > 0 ? average : stepper.trainable.slice();
+    const trained = settings.averaging > 0 ? average : optimizer.trainable.slice();
     return {
       options,
       weights: { parameters: trained, statistics },
       curve,
-      steps: stepper.steps,
+      steps: optimizer.steps,
       stoppedEarly,
       peakRssBytes: stepper.peakRssBytes,
     };
@@ -346,5 +347,3 @@ export function crossEntropy(logits: Float32Array, labels: ArrayLike<number>, cl
   }
   return sum / labels.length;
 }
-
-export { measureStatistics, runWindows };

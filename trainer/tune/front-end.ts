@@ -5,7 +5,7 @@ import { type Engine, floatTensor } from '../../models/engine/engine.ts';
 import type { LabelledFeatures } from '../../runtime/adapt/labelled-features.ts';
 import type { Windows } from '../data/windows.ts';
 import { Refusal } from '../refusal.ts';
-import { encodeWindows } from '../release/make-bundle.ts';
+import { encodeWindows } from '../release/feeds.ts';
 
 const BATCH = 64;
 

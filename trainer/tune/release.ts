@@ -4,13 +4,18 @@ import { basename, join, resolve } from 'node:path';
 import { mergeAdapter } from '../../models/adapters/merge.ts';
 import type { AdapterScheme } from '../../models/adapters/scheme.ts';
 import { type Bundle, FILES, writeBundle } from '../../models/bundle/bundle.ts';
+import type { Manifest } from '../../models/bundle/schema/manifest.ts';
 import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
-import { floatTensor } from '../../models/engine/engine.ts';
+import { type Engine, floatTensor } from '../../models/engine/engine.ts';
 import type { NetworkOptions } from '../../models/networks/index.ts';
 import { joinFeatures, type LabelledFeatures } from '../../runtime/adapt/labelled-features.ts';
 import { VERSION } from '../../runtime/version.ts';
+import type { Windows } from '../data/windows.ts';
+import { fitReference, windowsNeeded } from '../evaluate/novelty-training.ts';
+import { joinWindows } from '../evaluate/sampling.ts';
 import { readBase, type TrainedNetwork } from '../release/base.ts';
-import { draftBundle, encodeAdapter } from '../release/make-bundle.ts';
+import { encodeAdapter } from '../release/bundle-parts.ts';
+import { draftBundle, type NoveltyRequest } from '../release/draft-bundle.ts';
 import { Decider } from './decider.ts';
 import { type MergeDelta, mergeDelta, refuseDelta } from './delta.ts';
 import { type BeforeOrAfter, deploy, deployed, rowOf } from './measure.ts';
@@ -25,6 +30,8 @@ export interface TunedRelease {
   readonly delta: MergeDelta;
   /** Of the bundle as written. */
   readonly measured: BeforeOrAfter['target'];
+  /** Windows that are at hand and that the novelty score would need, where it was left out for being too few. */
+  readonly noveltyLeftOut?: { readonly windows: number; readonly needed: number };
 }
 
 /** What the new bundle's graphs are made from: weights with the adapter merged into them; a prefix stays beside them. */
@@ -43,8 +50,27 @@ function encodeReplay({ features, labels }: LabelledFeatures): Uint8Array {
 }
 
 /**
+ * The parent's novelty score in an embedding that tuning has changed: where the windows at hand lie, with a threshold of the parent's share of them.
+ * Without recordings of the source, its machines are new to it.
+ */
+async function noveltyAgain(
+  engine: Engine,
+  primary: TrainedNetwork,
+  { novelty }: Manifest,
+  known: Windows,
+  seed: number,
+): Promise<NoveltyRequest | TunedRelease['noveltyLeftOut']> {
+  if (!novelty) return undefined;
+  const { share } = novelty;
+  const needed = windowsNeeded(share);
+  if (known.count < needed) return { windows: known.count, needed };
+  return { reference: await fitReference(engine, primary, known, seed), share, known, excess: 1 };
+}
+
+/**
  * Merges what was tuned into the float base, makes int8 of it again, and holds that against base and adapter as they were measured, on the replay windows
- * and every measured window of the target. The new bundle names its parent, keeps the parent's replay windows and adds the shots to them.
+ * and every measured window of the target. The new bundle names its parent, keeps the parent's replay windows and adds the shots to them; novelty is
+ * scored anew, and how healthy windows score is what the parent says. How the back-up differs is not measured again, so nothing is said of it.
  *
  * Calibration reads target and source recordings without their labels.
  *
@@ -66,6 +92,8 @@ export async function releaseTuned(
   const split = `${examples.shots.labels.length} labelled windows of ${setName}, tuned by ${method} from ${manifest.name}`;
   const { classes, recipe } = manifest;
   const { seed } = context.settings;
+  const known = joinWindows([target.windows, ...(source ? [source.windows] : [])]);
+  const novelty = await noveltyAgain(engine, primary, manifest, known, seed);
   const draft = await draftBundle(
     engine,
     {
@@ -76,6 +104,7 @@ export async function releaseTuned(
       backup,
       adapter: scheme,
       temperature: manifest.temperature,
+      ...(novelty && 'reference' in novelty && { novelty }),
       lineage: { set: setName, split, seed, parent: parent.digest },
       version: VERSION,
     },
@@ -83,7 +112,7 @@ export async function releaseTuned(
   );
   const scratch = await mkdtemp(join(tmpdir(), 'tremolo-tune-'));
   const unproved = await draft
-    .write(join(scratch, 'bundle'), { ...result.after.target })
+    .write(join(scratch, 'bundle'), { measured: result.after.target, decision: manifest.decision })
     .finally(() => rm(scratch, { recursive: true, force: true }));
   await draft.release();
 
@@ -106,5 +135,5 @@ export async function releaseTuned(
   if (scheme.kind === 'prefix') core.set(FILES.adapter, encodeAdapter(scheme, network, tuned.adapter!, digest));
   const adapt = filesOf('adapt').set(FILES.replay, encodeReplay(own));
   const bundle = await writeBundle(folder, { ...description, measured }, { core, adapt, server: filesOf('server') });
-  return { bundle, delta, measured };
+  return { bundle, delta, measured, ...(novelty && 'needed' in novelty && { noveltyLeftOut: novelty }) };
 }

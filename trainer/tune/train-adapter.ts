@@ -9,7 +9,7 @@ import { traceInference } from '../../models/training/trace-inference.ts';
 import { traceTrainingStep } from '../../models/training/trace-training.ts';
 import { adapt, DEFAULT_ADAPTATION } from '../../runtime/adapt/adaptation.ts';
 import type { LabelledFeatures } from '../../runtime/adapt/labelled-features.ts';
-import { adaptTraining, encodeAdapter } from '../release/make-bundle.ts';
+import { adaptTraining, encodeAdapter } from '../release/bundle-parts.ts';
 import { fitsBank, type TuneContext, type Tuned } from './method.ts';
 
 /** The step that trains adapters of a scheme: the bundle's own, just as a gateway runs it, or one traced anew on the same int8 weights. */

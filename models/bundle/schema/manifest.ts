@@ -69,7 +69,7 @@ const decisionSchema = z.strictObject({
 /** How different the back-up is from the primary, as measured on the robustness test set. */
 const dualSchema = z.strictObject({
   windows: positive,
-  /** 1 - mean cosine of the two error vectors p - one-hot: 0 where both err alike, 1 where they have nothing in common. */
+  /** 1 - mean cosine of the two error vectors p - one-hot: 0 where both err alike, 1/2 where they err into other classes. */
   difference: z.number().min(0).max(2),
   /** Shares of the primary's errors at which the back-up decides the same wrong class, and any wrong class. */
   repeatedErrors: probability,

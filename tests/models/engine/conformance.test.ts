@@ -40,7 +40,7 @@ async function trained(engine: Engine): Promise<{ figures: number[]; trainable: 
     const { loss, gradientNorm } = await stepper.step(batch, { learningRate: 1e-2, weightDecay: 0.01, clipNorm: 1 });
     figures.push(loss, gradientNorm);
   }
-  const trainable = stepper.trainable.slice();
+  const trainable = stepper.optimizer.trainable.slice();
   await stepper.release();
   return { figures, trainable };
 }

@@ -13,7 +13,7 @@ import { cosineRate, TrainingStepper } from '../../../models/training/stepper.ts
 import { type TrainingOptions, traceGradient, traceTrainingStep, traceUpdate } from '../../../models/training/trace-training.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { argmaxRows } from '../../../trainer/evaluate/metrics.ts';
-import { inferenceFeeds } from '../../../trainer/release/make-bundle.ts';
+import { inferenceFeeds } from '../../../trainer/release/feeds.ts';
 import { ENGINES } from '../../support/engines.ts';
 import { largestError, numbers } from '../../support/numbers.ts';
 import { makeTinyBundle, TINY_CLASSES, tinyRecordings } from '../../support/tiny-bundle.ts';
@@ -88,7 +88,7 @@ describe('training graphs', () => {
     });
     // The first AdamW step is the sign of the gradient: where that is rounding noise, so is its sign.
     const moment = updated.firstMomentNext.values as Float32Array;
-    const [a, b] = [updated.trainableNext.values as Float32Array, whole.trainable];
+    const [a, b] = [updated.trainableNext.values as Float32Array, whole.optimizer.trainable];
     const sure = Array.from(moment.keys()).filter((index) => Math.abs(moment[index]) > 1e-6);
     expect(sure.length).toBeGreaterThan(0.5 * moment.length);
     expect(
@@ -110,7 +110,7 @@ describe('training graphs', () => {
     for (let step = 0; step < 30; step++) losses.push((await stepper.step(batchOf([0, 1, 2, 3], [1, 1, 1, 1]), RATE)).loss);
     // A prefix can only move attention of a network that knows nothing yet: little, but surely down.
     expect(losses.at(-1)!).toBeLessThan(losses[0] - 0.05);
-    if (adapter.kind === 'prefix') expect(layout.view(stepper.trainable, 'gate')[0]).toBe(1);
+    if (adapter.kind === 'prefix') expect(layout.view(stepper.optimizer.trainable, 'gate')[0]).toBe(1);
   });
 
   it('padding of weight 0 changes nothing', async () => {
@@ -137,7 +137,7 @@ describe('training graphs', () => {
           weights.parameters,
         );
         for (let step = 0; step < 5; step++) await stepper.step(batchOf([step, step + 1, step + 2, step + 3], [1, 1, 1, 1]), RATE);
-        return [...stepper.trainable];
+        return [...stepper.optimizer.trainable];
       }),
     );
     expect(runs[1]).toEqual(runs[0]);
@@ -182,7 +182,7 @@ describe('the adaptation graph of a bundle', () => {
     const windows = cutWindows(tinyRecordings(4, 99), TINY_CLASSES, 512, 256);
     const infer = await engine.load(bundleModel(bundle, FILES.infer));
     const bank = floatTensor(
-      Float32Array.from([...new Float32Array(layout.size), ...bankRow(manifest.adapter, layout, stepper.trainable)]),
+      Float32Array.from([...new Float32Array(layout.size), ...bankRow(manifest.adapter, layout, stepper.optimizer.trainable)]),
       [2, layout.size],
     );
     const accuracy = async (adapter: number) => {

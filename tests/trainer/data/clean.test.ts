@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../../models/networks/random.ts';
 import { findAmbiguous } from '../../../trainer/data/clean/ambiguous.ts';
-import { type CleaningRow, cutStarts, summarizeCleaning } from '../../../trainer/data/clean/cleaning.ts';
+import { type CleaningRow, summarizeCleaning } from '../../../trainer/data/clean/cleaning.ts';
 import { findInvalid } from '../../../trainer/data/clean/invalid.ts';
 import { findNearDuplicates, NEAR_DUPLICATE_SPACE } from '../../../trainer/data/clean/near-duplicates.ts';
 import type { Recording } from '../../../trainer/data/recording-set.ts';
-import { cutWindows } from '../../../trainer/data/windows.ts';
+import { cutWindows, recordingStarts } from '../../../trainer/data/windows.ts';
 
 const CUT = { window: 128, stride: 64 };
 
@@ -146,7 +146,7 @@ describe('near-duplicate windows', () => {
 
   const windowsOf = (...recordings: Recording[]) => {
     const { samples, recordings: indices } = cutWindows(recordings, ['a'], 128, 64);
-    return { samples, recordings: indices, starts: recordings.flatMap((one) => cutStarts(one, CUT)) };
+    return { samples, recordings: indices, starts: recordings.flatMap((one) => recordingStarts(one, CUT.window, CUT.stride)) };
   };
 
   it('are all but one of a signal that repeats itself, whatever its phase', async () => {
@@ -177,7 +177,7 @@ describe('near-duplicate windows', () => {
 describe('the summary', () => {
   it('counts a window once a class, in the first stage that names it', () => {
     const recordings = [recording('a', 'x', normals(1, 320)), recording('b', 'x', normals(2, 320)), recording('c', null, normals(3, 128))];
-    const cut = recordings.map((one) => ({ label: one.label, starts: cutStarts(one, CUT) }));
+    const cut = recordings.map((one) => ({ label: one.label, starts: recordingStarts(one, CUT.window, CUT.stride) }));
     const row = (index: number, start: number | null, stage: CleaningRow['stage']): CleaningRow => ({
       recording: index,
       start,

@@ -230,7 +230,7 @@ describe('erasing', () => {
 
   it.each([
     [[], /say which recordings to erase/],
-    [['machine=m9'], /no recording of made satisfies machine=m9/],
+    [['machine=m9'], /no recording of made satisfies machine=m9; machine is m1, m2/],
     [['colour=red'], /no recording of made has a field colour/],
     [['machine=m1,m2'], /that is every recording of made; remove the folder/],
   ])('of %j is refused and touches nothing', async (conditions, message) => {

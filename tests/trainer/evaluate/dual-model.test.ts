@@ -62,8 +62,16 @@ describe('dualFigures', () => {
         const made = dualFigures(random(0), random(1), labels, SETTINGS);
         expect(manifestSchema.shape.dual.parse(made)).toEqual(made);
         expect(made.repeatedErrors).toBeLessThanOrEqual(made.sharedErrors);
+        // Both error vectors point away from the same true class.
+        expect(made.difference).toBeLessThanOrEqual(0.5 + 1e-6);
       }),
     );
+  });
+
+  it('is none in two classes, where there is one wrong class to err into', () => {
+    const labels = Int32Array.of(0, 1, 0, 1);
+    const [primary, backup] = [Float32Array.of(0.9, 0.1, 0.3, 0.7, 0.2, 0.8, 1, 0), Float32Array.of(0.1, 0.9, 0.5, 0.5, 1, 0, 0.6, 0.4)];
+    expect(dualFigures(primary, backup, labels, SETTINGS).difference).toBeCloseTo(0, 6);
   });
 
   it('counts no switch for models that differ now and then, and some for models that never agree', () => {

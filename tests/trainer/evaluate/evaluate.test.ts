@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Windows } from '../../../trainer/data/windows.ts';
-import { conditionFigures, evaluateDecisions, measureTiming, robustnessCurves } from '../../../trainer/evaluate/evaluate.ts';
+import { evaluateDecisions } from '../../../trainer/evaluate/evaluate.ts';
 import { ROBUSTNESS_SUITE } from '../../../trainer/evaluate/robustness.ts';
+import { robustnessCurves } from '../../../trainer/evaluate/robustness-curves.ts';
 import { balancedSample, joinWindows } from '../../../trainer/evaluate/sampling.ts';
-import { latencyOf } from '../../../trainer/evaluate/timing.ts';
+import { latencyOf, measureTiming } from '../../../trainer/evaluate/timing.ts';
 import { numbers } from '../../support/numbers.ts';
 
 const rows = (...values: number[][]) => Float32Array.from(values.flat());
@@ -137,19 +138,6 @@ describe('robustness curves', () => {
     expect(new Set(given.map(({ count }) => count))).toEqual(new Set([4]));
     const stopped = AbortSignal.abort(new Error('stopped'));
     await expect(robustnessCurves(loud, windows, [512, 2], 2, 1, undefined, stopped)).rejects.toThrow('stopped');
-  });
-
-  it('of unseen conditions say how each one went', async () => {
-    const conditions = [
-      { name: 'load=3', windows },
-      {
-        name: 'load=9',
-        windows: { ...windows, samples: new Float32Array(0), labels: new Int32Array(0), recordings: new Int32Array(0), count: 0 },
-      },
-    ];
-    const figures = await conditionFigures(loud, conditions, ['normal', 'loud']);
-    expect(figures).toHaveLength(1);
-    expect(figures[0]).toMatchObject({ name: 'load=3', windows: 8, accuracy: 1 });
   });
 });
 

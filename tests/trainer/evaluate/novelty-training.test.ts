@@ -14,14 +14,16 @@ import { auroc } from '../../../trainer/evaluate/novelty.ts';
 import {
   calibrateNovelty,
   type FittedNovelty,
-  fitNovelty,
+  fitReference,
   NOVELTY_CLASSES,
   noveltyGraph,
+  pretextTraining,
+  withoutHead,
 } from '../../../trainer/evaluate/novelty-training.ts';
 import { PRETEXT_CLASSES, pretextRecordings } from '../../../trainer/evaluate/pretext.ts';
-import { inferenceFeeds } from '../../../trainer/release/make-bundle.ts';
+import { inferenceFeeds } from '../../../trainer/release/feeds.ts';
 import { quantizeCalibrated } from '../../../trainer/shrink/quantize.ts';
-import { DEFAULT_SETTINGS } from '../../../trainer/train/train-network.ts';
+import { DEFAULT_SETTINGS, trainNetwork } from '../../../trainer/train/train-network.ts';
 import { ENGINES } from '../../support/engines.ts';
 import { tinyRecordings } from '../../support/tiny-bundle.ts';
 
@@ -58,7 +60,8 @@ describe('healthy recordings and changed copies', () => {
 describe('a novelty graph', () => {
   const options = { ...STUDENT, channels: 2, classes: 2, width: 16, feedForward: 32, layers: 1 };
   const settings = { ...DEFAULT_SETTINGS, steps: 80, batch: 24, learningRate: 5e-3, averaging: 0 };
-  const request = { train: healthyOf(30, 5), validation: healthyOf(30, 6), options, settings, stride: 256, share: 0.05 };
+  const healthy = healthyOf(30, 5);
+  const share = 0.05;
   const cut = (recordings: readonly Recording[]) =>
     cutWindows(
       recordings.map((one) => ({ ...one, label: one.label === 'normal' ? 'normal' : 'novel' })),
@@ -66,7 +69,7 @@ describe('a novelty graph', () => {
       512,
       256,
     );
-  const [held, test] = [cut(request.validation), cut(tinyRecordings(20, 7))];
+  const [held, test] = [cut(healthyOf(30, 6)), cut(tinyRecordings(20, 7))];
   let engine: Engine;
   let fitted: FittedNovelty;
   let int8: Graph;
@@ -82,10 +85,12 @@ describe('a novelty graph', () => {
 
   beforeAll(async () => {
     engine = await ENGINES.onnxruntime();
-    fitted = await fitNovelty(engine, request);
+    const embedder = await trainNetwork(engine, pretextTraining(healthy, options, settings));
+    const reference = await fitReference(engine, embedder, cut(healthy), settings.seed);
+    fitted = { trained: withoutHead(embedder), reference, decision: { threshold: 1, slope: 1 } };
     const float = noveltyGraph(fitted, DEFAULT_SCHEME);
-    const quantized = await quantizeCalibrated(engine, float, [feeds(float, cut(request.train))]);
-    int8 = calibrateNovelty(quantized, (await run(quantized, held)).novelty, request.share).graph;
+    const quantized = await quantizeCalibrated(engine, float, [feeds(float, cut(healthy))]);
+    int8 = calibrateNovelty(quantized, (await run(quantized, held)).novelty, share).graph;
   });
 
   it('that has heard nothing but healthy sounds finds those that are not', async () => {
@@ -104,7 +109,7 @@ describe('a novelty graph', () => {
 
   it('calls no more than its share of the windows novel on which it was calibrated, in int8', async () => {
     const { probabilities } = await run(int8, held);
-    expect(argmaxRows(probabilities, 2).filter((decided) => decided === 1).length / held.count).toBeLessThanOrEqual(request.share);
+    expect(argmaxRows(probabilities, 2).filter((decided) => decided === 1).length / held.count).toBeLessThanOrEqual(share);
   });
 
   it('has two classes and outputs of a deciding graph', () => {
@@ -113,28 +118,8 @@ describe('a novelty graph', () => {
     expect(outputs).toMatchObject({ logits: ['N', 2], probabilities: ['N', 2], novelty: ['N'] });
   });
 
-  it('takes the embedding of another bundle as it is', async () => {
-    const from = { options: { ...options, classes: 3 }, weights: { ...fitted.trained.weights } };
-    const network = createNetwork(from.options);
-    from.weights.parameters = network.parameters.initialize(new Random(3));
-    const taken = await fitNovelty(engine, { ...request, from });
-    const [body, own] = [network.parameters, createNetwork(taken.trained.options).parameters].map((layout, index) =>
-      layout.view([from, taken.trained][index].weights.parameters, 'embed.frames.weight'),
-    );
-    expect(own).toEqual(body);
-    expect(taken.trained.options.classes).toBe(2);
-  });
-
-  it('refuses to promise what too few windows cannot show, before any training', async () => {
-    const steps: number[] = [];
-    const onProgress = ({ step }: { step: number }) => steps.push(step);
-    await expect(fitNovelty(engine, { ...request, share: 1e-3, onProgress })).rejects.toThrow(/999 are needed/);
-    expect(steps).toEqual([]);
-    expect(() =>
-      calibrateNovelty(
-        traceInference(createNetwork(options), { input: 'int16', reference: false, temperature: 1 }, fitted.trained.weights),
-        new Float32Array(100),
-      ),
-    ).toThrow(/does not decide by novelty/);
+  it('gives its line to no other graph', () => {
+    const other = traceInference(createNetwork(options), { input: 'int16', reference: false, temperature: 1 }, fitted.trained.weights);
+    expect(() => calibrateNovelty(other, new Float32Array(100))).toThrow(/does not decide by novelty/);
   });
 });

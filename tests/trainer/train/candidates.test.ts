@@ -17,11 +17,11 @@ import { BundleDecider } from '../../../trainer/evaluate/bundle-decider.ts';
 import { argmaxRows, metricsOf } from '../../../trainer/evaluate/metrics.ts';
 import { RidgeClassifier } from '../../../trainer/evaluate/ridge.ts';
 import { joinWindows, pickWindows } from '../../../trainer/evaluate/sampling.ts';
-import { makeBundle } from '../../../trainer/release/make-bundle.ts';
 import { pickRecipe, type Recipe, type RecipeScore, recipesFor, solveLinear, trainRecipe } from '../../../trainer/train/candidates.ts';
 import { runNetwork, runWindows } from '../../../trainer/train/run-windows.ts';
 import { DEFAULT_SETTINGS } from '../../../trainer/train/train-network.ts';
 import { featuresOf } from '../../../trainer/tune/front-end.ts';
+import { makeBundle } from '../../support/make-bundle.ts';
 import { largestError } from '../../support/numbers.ts';
 import { CLASSES, machine } from '../tune/machines.ts';
 
@@ -141,6 +141,7 @@ describe('a ridge on what differs from a machine’s commissioning reference', (
         recipe: { sampleRateHz: 1000, window: 512, stride: 1024, channels: ['x'] },
         primary: await solve(recipe, train),
         adapter: HEAD_SCHEME,
+        temperature: 1,
         referenceKey: 'machine',
         lineage: { set: 'made', split: 'machine 3', seed: 1 },
         version: '0.0.0',

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -124,6 +124,20 @@ describe('tremolo train', () => {
       expect(manifest.backup).toBeUndefined();
       expect(files.has(FILES.base)).toBe(true);
       expect(made.bytes.bundle).toBeLessThan(200_000);
+    });
+
+    it('leaves a report of its own', async () => {
+      const report = await readFile(join(parent, 'healthy', FILES.report), 'utf8');
+      const { windows } = made.falseAlarms;
+      for (const part of [
+        String(made.digest),
+        'False alarms',
+        `${(100 * windows).toFixed(1)}`,
+        made.novelty.auroc!.toFixed(4),
+        'embedding',
+      ])
+        expect(report).toContain(part);
+      expect(report).not.toMatch(/<script|undefined|NaN/);
     });
 
     it('does not work twice on the same recordings', async () => {

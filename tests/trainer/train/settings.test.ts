@@ -44,7 +44,12 @@ describe('the gate', () => {
     float: scores(0.982),
     latencyMs: 1,
     allowedLatencyMs: 20,
+    classes: 12,
   };
+  const dual = (difference: number) => ({
+    ...{ windows: 100, repeatedErrors: 0.1, sharedErrors: 0.5 },
+    ...{ difference, falseSwitchRate: 0, backupShare: 0.1 },
+  });
 
   it('lets through what is better than every baseline, small enough a loss and fast', () => {
     expect(gate(good)).toEqual({ passed: true, reasons: [] });
@@ -56,6 +61,12 @@ describe('the gate', () => {
     expect(passed).toBe(false);
     expect(reasons).toHaveLength(3);
     expect(reasons.join()).toMatch(/forest.*shrinking cost 1.00 points.*30.0 ms/);
+  });
+
+  it('wants a back-up that errs differently, where there is more than one wrong class to err into', () => {
+    expect(gate({ ...good, dual: dual(0.31) }).passed).toBe(true);
+    expect(gate({ ...good, dual: dual(0.3) }).reasons.join()).toMatch(/back-up.*difference 0.300, more than 0.3 is demanded/);
+    expect(gate({ ...good, dual: dual(0), classes: 2 }).passed).toBe(true);
   });
 
   it('takes a draw for no proof', () => {

@@ -42,7 +42,7 @@ async function train(runner: StepRunner, batch: number, distillation = false) {
     const { loss, gradientNorm } = await runner.step(feedsOf(batch, distillation, seed), RATES);
     outcomes.push(loss, gradientNorm);
   }
-  return { outcomes, trainable: runner.trainable.slice() };
+  return { outcomes, trainable: runner.optimizer.trainable.slice() };
 }
 
 describe('a step in micro-batches', () => {

@@ -14,9 +14,10 @@ import { adapt, DEFAULT_ADAPTATION } from '../../../runtime/adapt/adaptation.ts'
 import type { Recording } from '../../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { argmaxRows, metricsOf } from '../../../trainer/evaluate/metrics.ts';
-import { ADAPT_BATCH, makeBundle } from '../../../trainer/release/make-bundle.ts';
+import { ADAPT_BATCH } from '../../../trainer/release/bundle-parts.ts';
 import { remeasure, restandardize } from '../../../trainer/tune/standardize.ts';
 import type { CutRecordings } from '../../../trainer/tune/target.ts';
+import { makeBundle } from '../../support/make-bundle.ts';
 
 export const CLASSES = ['normal', 'hum', 'knock', 'rub'];
 export const RECIPE = { sampleRateHz: 1000, window: 512, stride: 256, channels: ['x'] };
@@ -112,6 +113,7 @@ export async function trainedBundle(options?: NetworkOptions): Promise<{ folder:
       recipe: RECIPE,
       primary: { options: own, weights },
       adapter: DEFAULT_SCHEME,
+      temperature: 1,
       lineage: { set: 'machines', split: 'none', seed: 1 },
       version: '0.0.0',
     },

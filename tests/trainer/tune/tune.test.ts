@@ -8,8 +8,9 @@ import { createOnnxruntimeEngine } from '../../../models/engine/onnxruntime-engi
 import { createNetwork, type NetworkOptions } from '../../../models/networks/index.ts';
 import { BACKUP } from '../../../models/networks/mixer-network.ts';
 import { adapt, DEFAULT_ADAPTATION } from '../../../runtime/adapt/adaptation.ts';
+import { BundleDecider } from '../../../trainer/evaluate/bundle-decider.ts';
 import { readBase } from '../../../trainer/release/base.ts';
-import { inferenceFeeds } from '../../../trainer/release/make-bundle.ts';
+import { inferenceFeeds } from '../../../trainer/release/feeds.ts';
 import { Decider } from '../../../trainer/tune/decider.ts';
 import { mergeDelta, refuseDelta } from '../../../trainer/tune/delta.ts';
 import { featuresOf, readReplay } from '../../../trainer/tune/front-end.ts';
@@ -235,6 +236,27 @@ describe('merging', () => {
     }));
     const back = restandardize(network, fresh.replay.features, fresh.own, old.own);
     expect(largestError(back.subarray(0, old.replay.features.length), old.replay.features)).toBeLessThan(1e-4);
+  });
+
+  it('scores novelty anew where the parent did, and leaves it out where there are too few windows', async () => {
+    const result = await tuneBundle(engine, bundle, target, source, request('lora'));
+    const { manifest } = result.context.bundle;
+    const scoring = (share: number) => ({
+      ...result,
+      context: { ...result.context, bundle: { ...result.context.bundle, manifest: { ...manifest, novelty: { threshold: 1, share } } } },
+    });
+    const out = join(folder, '..', 'merged-novelty');
+    const { bundle: made, noveltyLeftOut } = await releaseTuned(out, 'second machine', scoring(0.1), target, source);
+    expect(noveltyLeftOut).toBeUndefined();
+    expect(made.manifest.novelty?.share).toBe(0.1);
+    const decider = await BundleDecider.open(engine, made);
+    const scores = await decider.run(target.windows, 'novelty');
+    await decider.release();
+    expect(scores.filter((score) => score > made.manifest.novelty!.threshold).length).toBeLessThanOrEqual(0.2 * scores.length);
+    const known = target.windows.count + source.windows.count;
+    const without = await releaseTuned(out, 'second machine', scoring(1e-3), target, source);
+    expect(without.noveltyLeftOut).toEqual({ windows: known, needed: 999 });
+    expect(without.bundle.manifest.novelty).toBeUndefined();
   });
 
   it('a prefix becomes the adapter that the new bundle brings along', async () => {

@@ -5,7 +5,7 @@ import { VERSION } from '../../../runtime/version.ts';
 import { Refusal } from '../../refusal.ts';
 import { isWithin, writeSetFolder } from '../import/replace-folder.ts';
 import { pathOf, type RecordingEntry, type RecordingSet, type SampleRange } from '../recording-set.ts';
-import { snapshotLength } from './cleaning.ts';
+import { snapshotLength } from '../windows.ts';
 import { decodeRaw, readRaw, rowBytes } from './raw.ts';
 import type { CleaningReport } from './survey.ts';
 

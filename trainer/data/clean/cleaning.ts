@@ -1,6 +1,3 @@
-import type { Recording } from '../recording-set.ts';
-import { windowStarts } from '../windows.ts';
-
 /**
  * Three stages of cleaning: each looks at recordings or windows and writes a row for everything that it would take out, with the reason.
  * Nothing is changed or deleted by looking.
@@ -35,21 +32,6 @@ export interface CleaningWindows {
   /** First sample of each window in its recording. */
   readonly starts: Int32Array;
   readonly count: number;
-}
-
-/** Start of every window of a recording; none crosses from one snapshot (`snapshot_len`) to the next. */
-export function cutStarts({ entry, length }: Pick<Recording, 'entry' | 'length'>, { window, stride }: Cut): number[] {
-  const snapshot = snapshotLength(entry) ?? length;
-  const starts: number[] = [];
-  for (let first = 0; first < length; first += snapshot) {
-    for (const start of windowStarts(Math.min(snapshot, length - first), window, stride)) starts.push(first + start);
-  }
-  return starts;
-}
-
-/** Samples of a snapshot where a recording consists of such; undefined where it is one stretch of time. */
-export function snapshotLength({ snapshot_len: length }: Recording['entry']): number | undefined {
-  return Number.isInteger(length) && (length as number) > 0 ? (length as number) : undefined;
 }
 
 /** What cleaning would take out of one class, in windows; a window counts in the first stage that names it. */

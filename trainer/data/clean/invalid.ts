@@ -1,5 +1,6 @@
 import type { Recording } from '../recording-set.ts';
-import { type CleaningRow, type Cut, cutStarts } from './cleaning.ts';
+import { recordingStarts } from '../windows.ts';
+import type { CleaningRow, Cut } from './cleaning.ts';
 
 /** A channel that holds one value for so many samples was disconnected for a while. */
 const DROP_OUT_SAMPLES = 32;
@@ -33,7 +34,7 @@ export function findInvalid(
       return whole('wrong-rate', `sampled at ${recording.sampleRateHz} Hz where ${sampleRateHz} Hz are expected`);
     if (recording.length < window) return whole('short', `${recording.length} samples, fewer than a window of ${window}`);
     const ranges = recording.channels.map((_, channel) => rangeEnds(recording, channel));
-    const starts = cutStarts(recording, cut);
+    const starts = recordingStarts(recording, cut.window, cut.stride);
     const faults = starts.map((start) => faultOf(recording, start, window, ranges, clippedShare));
     const reasons = new Set(faults.map((fault) => fault?.reason));
     const [first] = faults;

@@ -1,6 +1,7 @@
 import { signalFeatures } from '../../evaluate/signal-features.ts';
 import { Refusal } from '../../refusal.ts';
 import { channelNames, type Recording, type RecordingEntry, type RecordingSet } from '../recording-set.ts';
+import { recordingStarts } from '../windows.ts';
 import { findAmbiguous } from './ambiguous.ts';
 import {
   type CleaningRow,
@@ -8,7 +9,6 @@ import {
   type CleaningSummary,
   type CutRecording,
   className,
-  cutStarts,
   STAGES,
   summarizeCleaning,
 } from './cleaning.ts';
@@ -82,7 +82,7 @@ export async function surveySet(set: RecordingSet, options: CleaningOptions = {}
   for (const [index, entry] of set.recordings.entries()) {
     signal?.throwIfAborted();
     onProgress?.((0.8 * index) / set.recordings.length, entry.file);
-    const starts = cutStarts({ entry, length: entry.n_samples }, cut);
+    const starts = recordingStarts({ entry, length: entry.n_samples }, cut.window, cut.stride);
     cuts.push({ label: entry.label, starts });
     const recording = await readOrReject(set, entry, options.channels);
     if ('problem' in recording) {

@@ -2,25 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { LineCounter, parseDocument } from 'yaml';
 import { z } from 'zod';
 import { Refusal } from '../../refusal.ts';
+import { FORMAT_FIELDS } from '../recording-set.ts';
 
 /** Fields of a recording that conditions may not be called by. */
-const RESERVED = [
-  'file',
-  'label',
-  'n_samples',
-  'n_channels',
-  'channels',
-  'dtype',
-  'scale',
-  'unit',
-  'sample_rate_hz',
-  'rms',
-  'sha256',
-  'source_file',
-  'source_sha256',
-  'recorded_label',
-  'resampled_from_hz',
-];
+const RESERVED: ReadonlySet<string> = new Set([...FORMAT_FIELDS, 'recorded_label', 'resampled_from_hz']);
 
 const positive = z.number().positive();
 const factor = z.number().refine((value) => Number.isFinite(value) && value !== 0, 'must be a number other than 0');
@@ -28,7 +13,7 @@ const name = z.string().min(1);
 
 /** Conditions: constants, or a single number that lies in the file (MATLAB) and whose name matches a glob. */
 const conditions = z.record(
-  name.refine((key) => !RESERVED.includes(key), 'is a field of the format; choose another name'),
+  name.refine((key) => !RESERVED.has(key), 'is a field of the format; choose another name'),
   z.union([z.string(), z.number(), z.boolean(), z.strictObject({ scalar: name })]),
 );
 
@@ -41,7 +26,7 @@ const pattern = name.transform((text, context) => {
     return z.NEVER;
   }
   const groups = [...text.matchAll(/\(\?<([A-Za-z_$][\w$]*)>/g)].map(([, group]) => group);
-  const reserved = groups.filter((group) => group !== 'label' && RESERVED.includes(group));
+  const reserved = groups.filter((group) => group !== 'label' && RESERVED.has(group));
   if (reserved.length > 0) context.addIssue({ code: 'custom', message: `group ${reserved.join(', ')} is a field of the format` });
   if (groups.length === 0) context.addIssue({ code: 'custom', message: 'has no named group; write for instance (?<label>[a-z]+)' });
   return compiled;

@@ -40,7 +40,12 @@ function cleaned(rows: readonly Cleaned[]): Markup {
   );
 }
 
-export function dataSection({ data = [], cleaning, split, validation }: ReportData): Section | undefined {
+export function dataSection({
+  data = [],
+  cleaning,
+  split,
+  validation,
+}: Pick<ReportData, 'data' | 'cleaning' | 'split' | 'validation'>): Section | undefined {
   if (data.length === 0 && !cleaning) return undefined;
   const out = (cleaning ?? []).reduce((sum, { windows }) => sum + (isNumber(windows) ? windows : 0), 0);
   return {

@@ -14,7 +14,7 @@ export function lineage({
   digest,
   settings = {},
   bytes: sizes,
-}: ReportData): Section {
+}: Omit<ReportData, 'classes' | 'test' | 'gate'>): Section {
   const rows: [string, string | number | undefined][] = [
     ['Bundle', name],
     ['Recording set', set],

@@ -54,16 +54,20 @@ export function verdictSentence(data: ReportData): string {
   return `The gate is ${gate.passed ? 'passed' : `not passed${why}`}${gate.passed ? ':' : ';'} the int8 student ${score}${againstBaseline(data)}${cost.length > 0 ? `; it ${cost.join(' and ')}` : ''}.`;
 }
 
-export function verdict(data: ReportData): Markup {
-  const { passed, reasons } = data.gate;
+/** Whether a bundle is ready, and why or why not. @param listed reasons that the sentence does not say */
+export function verdictSection({ passed }: ReportData['gate'], sentence: string, listed: readonly string[]): Markup {
   return html`<section id="verdict" class="verdict${passed ? '' : ' failed'}" aria-labelledby="verdict-title"><h2 id="verdict-title">${
     passed ? '✓ Ready to be sent to gateways' : '✗ Not to be sent to gateways as it is'
-  }</h2><p>${verdictSentence(data)}</p>${
-    reasons.length > (passed ? 0 : 1) && html`<ul>${reasons.map((reason) => html`<li>${reason}</li>`)}</ul>`
-  }</section>`;
+  }</h2><p>${sentence}</p>${listed.length > 0 && html`<ul>${listed.map((reason) => html`<li>${reason}</li>`)}</ul>`}</section>`;
 }
 
-interface Tile {
+export function verdict(data: ReportData): Markup {
+  const { passed, reasons } = data.gate;
+  // The sentence says a single reason itself.
+  return verdictSection(data.gate, verdictSentence(data), !passed && reasons.length === 1 ? [] : reasons);
+}
+
+export interface Tile {
   readonly title: string;
   readonly value: string;
   readonly note?: string;
@@ -98,8 +102,10 @@ function tilesOf(data: ReportData): Tile[] {
   ];
 }
 
-/** The figures that are asked for first. */
-export const tiles = (data: ReportData): Markup =>
-  html`<ul class="tiles" aria-label="Key figures of the int8 student">${tilesOf(data).map(
+export const tileList = (label: string, list: readonly Tile[]): Markup =>
+  html`<ul class="tiles" aria-label="${label}">${list.map(
     ({ title, value, note }) => html`<li><span>${title}</span><b>${value}</b>${note && html`<small>${note}</small>`}</li>`,
   )}</ul>`;
+
+/** The figures that are asked for first. */
+export const tiles = (data: ReportData): Markup => tileList('Key figures of the int8 student', tilesOf(data));

@@ -2,7 +2,7 @@ import type { AdapterScheme } from '../../../models/adapters/scheme.ts';
 import { encodeOnnx } from '../../../models/trace/onnx.ts';
 import { traceTrainingStep } from '../../../models/training/trace-training.ts';
 import { adapt, DEFAULT_ADAPTATION } from '../../../runtime/adapt/adaptation.ts';
-import { ADAPT_BATCH } from '../../release/make-bundle.ts';
+import { ADAPT_BATCH } from '../../release/bundle-parts.ts';
 import type { TuneMethod } from '../method.ts';
 import { turn } from '../train-adapter.ts';
 

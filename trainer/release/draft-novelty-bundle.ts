@@ -9,22 +9,15 @@ import { Random } from '../../models/networks/random.ts';
 import type { Graph } from '../../models/trace/graph.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import type { Windows } from '../data/windows.ts';
+import { BundleDecider } from '../evaluate/bundle-decider.ts';
 import type { NoveltyFit } from '../evaluate/novelty.ts';
 import { calibrateNovelty, NOVELTY_CLASSES, noveltyGraph, withoutHead } from '../evaluate/novelty-training.ts';
+import { sliceWindows, spreadOverClasses } from '../evaluate/sampling.ts';
 import { feedBatches, quantizeCalibrated } from '../shrink/quantize.ts';
 import { encodeBase, type TrainedNetwork } from './base.ts';
-import {
-  ANSWER_TOLERANCE,
-  CALIBRATION_WINDOWS,
-  type DraftBundle,
-  encodeAdapter,
-  inferenceFeeds,
-  KNOWN_ANSWERS,
-  knownAnswers,
-  partOf,
-  runDecisions,
-  spreadWindows,
-} from './make-bundle.ts';
+import { ANSWER_TOLERANCE, CALIBRATION_WINDOWS, encodeAdapter, KNOWN_ANSWERS, knownAnswers } from './bundle-parts.ts';
+import type { DraftBundle } from './draft-bundle.ts';
+import { inferenceFeeds } from './feeds.ts';
 
 export interface NoveltyBundleRequest {
   readonly name: string;
@@ -62,19 +55,18 @@ export async function draftNoveltyBundle(
   const scheme = trained.options.kind === 'linear' ? HEAD_SCHEME : DEFAULT_SCHEME;
   const layout = adapterLayout(scheme, network);
   const shape = { window: recipe.window, channels: recipe.channels.length };
-  const size = shape.window * shape.channels;
   const bank = emptyTensor('float32', [1, layout.size]);
   const score = async (graph: Graph, windows: Windows) => {
-    const session = await engine.load({ graph: encodeOnnx(graph) });
-    const scores = await runDecisions(session, windows, shape, bank, 1, 'novelty');
-    await session.release();
+    const decider = new BundleDecider(await engine.load({ graph: encodeOnnx(graph) }), shape, layout.size);
+    const scores = await decider.run(windows, 'novelty');
+    await decider.release();
     return scores;
   };
 
   // Any line will do until the int8 graph has its own scores.
   const float = noveltyGraph({ trained, reference, decision: { threshold: 1, slope: 1 } }, scheme);
-  const chosen = spreadWindows(train, CALIBRATION_WINDOWS);
-  const feeds = feedBatches((from, count) => inferenceFeeds(partOf(chosen, size, from, count), shape, bank, 0), chosen.count);
+  const chosen = spreadOverClasses(train, CALIBRATION_WINDOWS);
+  const feeds = feedBatches((from, count) => inferenceFeeds(sliceWindows(chosen, from, count), shape, bank, 0), chosen.count);
   const undecided = await quantizeCalibrated(engine, float, feeds);
   const { graph: infer, decision } = calibrateNovelty(undecided, await score(undecided, validation), share);
 
@@ -87,11 +79,10 @@ export async function draftNoveltyBundle(
   const initial = layout.initialize(new Random(request.lineage.seed));
   core.set(FILES.adapter, encodeAdapter(scheme, network, initial, baseDigest(core)));
   const model: Model = { graph: core.get(FILES.infer)!, files: weights };
-  const session = await engine.load(model);
-  const run = (output: string, width: number) => (windows: Windows) => runDecisions(session, windows, shape, bank, width, output);
+  const decider = new BundleDecider(await engine.load(model), shape, layout.size);
 
-  const write: DraftBundle['write'] = async (folder, measured, server = new Map()) => {
-    core.set(FILES.answers, await knownAnswers(session, spreadWindows(train, KNOWN_ANSWERS), shape, answerBank(layout.size)));
+  const write: DraftBundle['write'] = async (folder, { measured }, server = new Map()) => {
+    core.set(FILES.answers, await knownAnswers(decider.session, spreadOverClasses(train, KNOWN_ANSWERS), shape, answerBank(layout.size)));
     const { name, known, lineage, version } = request;
     const description: BundleDescription = {
       formatVersion: FORMAT_VERSION,
@@ -116,11 +107,11 @@ export async function draftNoveltyBundle(
     bytes,
     temperature: 1,
     kept: [],
-    novelty: { threshold: decision.threshold, share, scores: run('novelty', 1) },
-    logits: run('logits', NOVELTY_CLASSES.length),
-    probabilities: run('probabilities', NOVELTY_CLASSES.length),
-    feeds: (windows) => inferenceFeeds(windows, shape, bank, 0),
+    novelty: { threshold: decision.threshold, share, scores: (windows) => decider.run(windows, 'novelty') },
+    logits: (windows) => decider.run(windows, 'logits'),
+    probabilities: (windows) => decider.probabilitiesOf(windows),
+    feeds: (windows) => decider.feeds(windows),
     write,
-    release: () => session.release(),
+    release: () => decider.release(),
   };
 }
