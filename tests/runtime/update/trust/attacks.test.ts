@@ -123,6 +123,31 @@ describe('key compromise below the threshold', () => {
   });
 });
 
+describe('a key that was taken back', () => {
+  it('takes what it signed with it: targets that lie on the gateway are verified anew under each root', () => {
+    const repository = new TufRepository();
+    const trust = trustIn(repository);
+    const before = refreshFrom(trust, repository, NOW);
+    repository.keys.targets = [signingKey()];
+    repository.publishRoot();
+    // What the old key signed is left in place, as a thief who holds the server would.
+    repository.publishTimestamp();
+    const refusal = refusalOf(() => refreshFrom(trust, repository, NOW));
+    expectRefusal(refusal, 'update/arbitrary-software', /targets\.json: arbitrary software attack/);
+    repository.publishAll();
+    expect(refreshFrom(trust, repository, NOW)).toEqual(before);
+  });
+
+  it('has no second name in a root either', () => {
+    const refusal = attacked((repository) => {
+      const [key] = repository.keys.timestamp;
+      repository.keys.timestamp = [key, { ...key, keyId: 'cd'.repeat(32) }];
+      repository.publishRoot();
+    });
+    expectRefusal(refusal, 'update/metadata', /2\.root\.json: key cdcd.* SHA-256 of its canonical form/);
+  });
+});
+
 describe('endless data', () => {
   it.each([
     ['2.root.json', LARGEST_METADATA_BYTES.root],
@@ -240,7 +265,9 @@ describe('rollback', () => {
   it('but the same root again only ends the chain', () => {
     const repository = new TufRepository();
     repository.objects.set('2.root.json', repository.objects.get('1.root.json')!);
-    expect(refreshFrom(trustIn(repository), repository, NOW).targets).toHaveLength(1);
+    const asked: string[] = [];
+    expect(refreshFrom(trustIn(repository), repository, NOW, asked).targets).toHaveLength(1);
+    expect(asked.slice(0, 2)).toEqual(['2.root.json', '1.snapshot.json']);
   });
 });
 
@@ -285,6 +312,15 @@ describe('freeze', () => {
       expectRefusal(refusal, 'update/metadata', /"expires" is not a UTC date-time/);
     },
   );
+});
+
+describe('a time', () => {
+  it('of signing after the expiry is refused', () => {
+    const refusal = attacked((repository) =>
+      publish(repository, 'timestamp', { edit: (signed) => Object.assign(signed, { signed_at: '2031-01-01T00:00:00Z' }) }),
+    );
+    expectRefusal(refusal, 'update/metadata', /signed after it expires/);
+  });
 });
 
 describe('fast-forward', () => {
