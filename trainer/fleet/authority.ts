@@ -33,7 +33,10 @@ export async function createRepository(folder: string, policy: RootPolicy, sites
   if (await repository.exists()) throw new Refusal('keys/there', `${folder} is a repository already; tremolo keys rotate changes its keys`);
   const { keys, threshold } = policy;
   if (threshold > keys || keys > LARGEST_ROOT_KEYS)
-    throw new Refusal('keys/threshold', `${threshold} of ${keys} root keys cannot be; give at most ${LARGEST_ROOT_KEYS}, and a threshold they can reach`);
+    throw new Refusal(
+      'keys/threshold',
+      `${threshold} of ${keys} root keys cannot be; give at most ${LARGEST_ROOT_KEYS}, and a threshold they can reach`,
+    );
   for (const site of sites) checkSite(site);
   const rootFolder = new KeyFolder(policy.folder);
   const rootKeys: SigningKey[] = [];
@@ -122,7 +125,10 @@ export function rotate(repository: Repository, role: Rotated, rootFolder: string
 
 function checkSite(site: string): void {
   if (!isTopicName(site))
-    throw new Refusal('usage/name', `"${site}" is no name of a site: letters, digits, ".", "_" or "-", at most 64, beginning with a letter or digit`);
+    throw new Refusal(
+      'usage/name',
+      `"${site}" is no name of a site: letters, digits, ".", "_" or "-", at most 64, beginning with a letter or digit`,
+    );
 }
 
 function makeRoot(version: number, keys: Readonly<Record<string, readonly Key[]>>, threshold: number, now: Date): Root {

@@ -40,7 +40,11 @@ export async function readAdapterCargo(path: string, stream: string): Promise<Ca
   if (!base || !/^[0-9a-f]{64}$/.test(base))
     throw new BundleRefusal('bundle/adapter', `${path} does not say what base it was made for; make it with tremolo tune`);
   const digest = sha256(bytes);
-  return { target: { kind: 'adapter', sha256: digest, bytes: bytes.length, base, stream }, name: stream, objects: new Map([[digest, bytes]]) };
+  return {
+    target: { kind: 'adapter', sha256: digest, bytes: bytes.length, base, stream },
+    name: stream,
+    objects: new Map([[digest, bytes]]),
+  };
 }
 
 /** @throws Refusal push/cargo where the path is neither a bundle's folder nor a file */
@@ -105,7 +109,10 @@ export function beginRollout(repository: Repository, cargo: Cargo, plan: Plan, n
     for (const other of rollouts.filter(isOpen)) {
       const common = conflict(rollout, other);
       if (common)
-        throw new Refusal('push/busy', `${other.deployment} is under way at ${common}; wait, or end it: tremolo fleet abort ${other.deployment}`);
+        throw new Refusal(
+          'push/busy',
+          `${other.deployment} is under way at ${common}; wait, or end it: tremolo fleet abort ${other.deployment}`,
+        );
     }
     for (const site of sitesOfRollout(rollout)) await repository.site(site);
     for (const bytes of cargo.objects.values()) await repository.keep(bytes);

@@ -1,4 +1,4 @@
-import { Key, Metadata, MetadataKind, type Root, type Signature, type Snapshot, type Targets, type Timestamp } from '@tufjs/models';
+import { type Key, Metadata, MetadataKind, type Root, type Signature, type Snapshot, type Targets, type Timestamp } from '@tufjs/models';
 import { Refusal } from '../refusal.ts';
 import type { SigningKey } from './keys.ts';
 
@@ -13,7 +13,7 @@ const DAY_MS = 86_400_000;
  */
 export const VALID_DAYS = { root: 365, targets: 365, site: 30, snapshot: 30, timestamp: 1 } as const;
 
-/** TUF writes times without fractions of a second (4.2.1). */
+/** The time so many days from now as TUF writes it: without fractions of a second (4.2.1). */
 export function expiry(now: Date, days: number): string {
   return `${new Date(now.getTime() + days * DAY_MS).toISOString().slice(0, 19)}Z`;
 }
@@ -46,9 +46,13 @@ export function parseMetadata<K extends keyof Kinds>(kind: K, bytes: Uint8Array,
     const parse = Metadata.fromJSON as (kind: MetadataKind, data: object) => unknown;
     return parse.call(Metadata, KIND[kind], JSON.parse(new TextDecoder().decode(bytes))) as Kinds[K];
   } catch (cause) {
-    throw new Refusal('fleet/damaged', `${path} is not ${kind} metadata (${(cause as Error).message}); bring back a copy of the repository`, {
-      cause,
-    });
+    throw new Refusal(
+      'fleet/damaged',
+      `${path} is not ${kind} metadata (${(cause as Error).message}); bring back a copy of the repository`,
+      {
+        cause,
+      },
+    );
   }
 }
 

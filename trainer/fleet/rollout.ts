@@ -210,7 +210,8 @@ function withSilence(rollout: Rollout, nowMs: number): Rollout {
     if (beganMs === undefined) continue;
     for (const gateway of gateways) {
       const device = devices[gateway] ?? { ...EMPTY, heardMs: beganMs };
-      const since = device.outcome === 'updating' ? Math.max(device.heardMs, beganMs) : device.outcome === 'confirmed' ? device.goneMs : undefined;
+      const since =
+        device.outcome === 'updating' ? Math.max(device.heardMs, beganMs) : device.outcome === 'confirmed' ? device.goneMs : undefined;
       if (since === undefined || nowMs - since <= silentAfterMs) continue;
       const what = device.outcome === 'confirmed' ? 'gone after it had confirmed, for more than' : 'said nothing new of it for more than';
       devices[gateway] = { ...device, outcome: 'failed', error: `silent: ${what} ${minutes(silentAfterMs)}` };
@@ -276,7 +277,7 @@ function proceed(before: Rollout, nowMs: number): Rollout {
 }
 
 /** Phases in which a gateway has nothing more to ask. */
-const AT_REST: readonly (Device['phase'] | undefined)[] = [undefined, 'idle', 'rolledBack', 'refused'];
+const AT_REST: readonly (Device['phase'] | undefined)[] = [undefined, 'idle', 'confirmed', 'rolledBack', 'refused'];
 
 /** Whether all whom a withdrawn rollout had reached have left it, as far as they can be asked. */
 export function hasGoneBack(rollout: Rollout): boolean {

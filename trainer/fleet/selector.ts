@@ -19,7 +19,8 @@ export interface Selector {
 /** What `key=value` compares. */
 const CONDITIONS = {
   version: ({ version }: KnownGateway, value: string) => version === value,
-  bundle: ({ bundle }: KnownGateway, value: string) => bundle?.name === value || (value.length >= 6 && bundle?.digest.startsWith(value) === true),
+  bundle: ({ bundle }: KnownGateway, value: string) =>
+    bundle?.name === value || (value.length >= 6 && bundle?.digest.startsWith(value) === true),
   engine: ({ engine }: KnownGateway, value: string) => engine === value,
   state: ({ state }: KnownGateway, value: string) => state === value,
 };
@@ -64,7 +65,8 @@ export function select({ names, conditions }: Selector, known: readonly KnownGat
     conditions.every(({ key, value }) => CONDITIONS[key](byName.get(name) ?? { name }, value)),
   );
   if (chosen.length > 0) return chosen;
-  const there = sorted.length > 0 ? `the broker knows ${sorted.slice(0, 5).join(', ')}${sorted.length > 5 ? ' …' : ''}` : 'the broker knows none';
+  const there =
+    sorted.length > 0 ? `the broker knows ${sorted.slice(0, 5).join(', ')}${sorted.length > 5 ? ' …' : ''}` : 'the broker knows none';
   throw new Refusal('usage/selector', `no gateway is meant by "${names.join(',')}" with these conditions; ${there}`);
 }
 

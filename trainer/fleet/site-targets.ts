@@ -16,19 +16,29 @@ function ofSite(site: string, gateways: readonly string[]): string[] {
 }
 
 /**
- * What a site's role says, from nothing but the rollouts: for each gateway and place the newest push that it may run, and the last that were withdrawn.
- * A push that a newer one has followed everywhere is not listed; if the newer is withdrawn, it is listed again. So the metadata stay as small as what
- * the site runs: about 600 bytes for each push that somebody runs, and 13 for each gateway in it.
+ * Pushes of one place that are listed for a gateway until it has confirmed so many of them: what a gateway runs must stay listed while it tries the next,
+ * and a bundle that fails late leaves the one before it to go back to. Without its adapter a stream is decided by the bundle's own.
+ */
+const CONFIRMED = { bundle: 2, adapter: 1 } as const;
+
+/**
+ * What a site's role says, from nothing but the rollouts: for each gateway and place the newest push that it may run and what it may go back to, and the
+ * last that were withdrawn. What is older is left out; if a newer one is withdrawn, it is listed again. So the metadata stay as small as what the site
+ * runs: about 750 bytes for each push, and a name for each gateway in it.
  */
 export function siteTargets(site: string, rollouts: readonly Rollout[]): TargetFile[] {
   const newestFirst = rollouts.filter((rollout) => ofSite(site, releasedTo(rollout)).length > 0).sort((a, b) => b.number - a.number);
-  const taken = new Set<string>();
+  const confirmed = new Map<string, number>();
   let withdrawn = 0;
   const listed = newestFirst.filter((rollout) => {
     if (isWithdrawn(rollout)) return withdrawn++ < LISTED_WITHDRAWN;
-    const places = ofSite(site, releasedTo(rollout)).map((gateway) => `${gateway} ${placeOf(rollout)}`);
-    const isNeeded = places.some((place) => !taken.has(place));
-    for (const place of places) taken.add(place);
+    let isNeeded = false;
+    for (const gateway of ofSite(site, releasedTo(rollout))) {
+      const place = `${gateway} ${placeOf(rollout)}`;
+      const before = confirmed.get(place) ?? 0;
+      if (before < CONFIRMED[rollout.target.kind]) isNeeded = true;
+      if (rollout.devices[`${site}/${gateway}`]?.outcome === 'confirmed') confirmed.set(place, before + 1);
+    }
     return isNeeded;
   });
   return listed.map((rollout) => targetFile(site, rollout));

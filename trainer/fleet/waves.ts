@@ -16,11 +16,15 @@ export function groupsOf(waves: string, gateways: readonly string[]): string[][]
       throw new Refusal('usage/waves', `--waves has "${word}"; write numbers of gateways or shares of all, such as 1,10%,100%`);
     // 10 % of 10 gateways is 1, whatever binary fractions say.
     const upTo = Math.min(gateways.length, percent ? Math.ceil((value * gateways.length) / 100 - 1e-9) : value);
-    if (upTo < reached) throw new Refusal('usage/waves', `--waves ${waves} goes back: ${word} of ${gateways.length} is less than the wave before`);
+    if (upTo < reached)
+      throw new Refusal('usage/waves', `--waves ${waves} goes back: ${word} of ${gateways.length} is less than the wave before`);
     groups.push(gateways.slice(reached, upTo));
     reached = upTo;
   }
   if (reached < gateways.length)
-    throw new Refusal('usage/waves', `--waves ${waves} reaches ${reached} of ${gateways.length} gateways; end with 100%, or choose fewer with --to`);
+    throw new Refusal(
+      'usage/waves',
+      `--waves ${waves} reaches ${reached} of ${gateways.length} gateways; end with 100%, or choose fewer with --to`,
+    );
   return groups;
 }
