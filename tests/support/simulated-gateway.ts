@@ -37,7 +37,7 @@ export class SimulatedGateway {
   readonly #confirmed: string[] = [];
   readonly #failed: { deployment: string; error: string }[] = [];
   #running: UpdateState['running'] = { bundle: FACTORY, adapters: {} };
-  #looking: Promise<void> | undefined;
+  #looking = false;
   #timestamp: Uint8Array | undefined;
   #closed = false;
 
@@ -75,9 +75,7 @@ export class SimulatedGateway {
   #onMessage(topic: string, payload: Buffer): void {
     if (topic === siteTopics(this.#site).timestamp) {
       this.#timestamp = payload;
-      this.#looking ??= this.#look().finally(() => {
-        this.#looking = undefined;
-      });
+      if (!this.#looking) void this.#look();
     } else if (topic === this.#topics.updateRefusal) {
       const { object } = updateRefusalSchema.parse(JSON.parse(payload.toString()));
       this.#waiting.get(object)?.(undefined, payload);
@@ -88,6 +86,7 @@ export class SimulatedGateway {
   }
 
   async #look(): Promise<void> {
+    this.#looking = true;
     while (this.#timestamp && !this.#closed) {
       const timestamp = this.#timestamp;
       this.#timestamp = undefined;
@@ -96,13 +95,21 @@ export class SimulatedGateway {
       while (!step.done) step = refresh.next(await this.#fetch(step.value.object));
       await this.#become(step.value.targets);
     }
+    this.#looking = false;
   }
 
   async #become(targets: readonly TrustedTarget[]): Promise<void> {
+    // Base and platform of all simulated gateways.
     const { bundle, adapters } = desiredState(targets, { gateway: this.name, platform: 'linux-x64', base: BASE });
     const known = (target: TrustedTarget | undefined) => this.#failed.some((one) => one.deployment === target?.target.deployment);
     if (!bundle && this.#running.bundle !== FACTORY) {
       this.#run('factory', FACTORY);
+      await this.#say('rolledBack');
+    }
+    for (const stream of Object.keys(this.#running.adapters).filter((one) => !adapters.has(one))) {
+      const { [stream]: _, ...others } = this.#running.adapters;
+      this.#running = { ...this.#running, adapters: others };
+      this.ran.push('factory');
       await this.#say('rolledBack');
     }
     if (bundle && bundle.sha256 !== this.#running.bundle && !known(bundle)) await this.#install(bundle);
