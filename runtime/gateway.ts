@@ -73,6 +73,7 @@ export async function startGateway(
       largestStreams,
       programs,
       referencesFolder: join(stateFolder, 'references'),
+      adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
     },
     {
       onDiagnosis: (diagnosis) => {
@@ -83,6 +84,7 @@ export async function startGateway(
       onFree: (stream) => watch.forget(stream),
       onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
       onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+      onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
       onExit: (error) => {
         // Without its model the gateway is of no use; the service manager starts it again.
         log.fatal({ error: error.message }, 'the inference thread ended');

@@ -71,22 +71,23 @@ describe('slots of streams', () => {
     expect(gateway.take(1).map(({ endSequence }) => endSequence)).toEqual([24]);
   });
 
-  it('are told of, and windows carry the reference that belongs to them', () => {
+  it('are told of, and windows carry the reference and the adapter that belong to them', () => {
     const told: string[] = [];
     const gateway = gatewayOf({
       onOpen: (name, slot) => {
         told.push(`${name} opens ${slot}`);
-        return name === 'b' ? slot + 1 : 0;
+        return { reference: name === 'b' ? slot + 1 : 0, adapter: 0 };
       },
       onFree: (name, slot) => told.push(`${name} frees ${slot}`),
     });
     for (const name of ['a', 'b']) for (const sequence of [0, 8]) gateway.accept(name, frameAt(sequence), 0);
     gateway.setReference('a', 1);
+    gateway.setAdapter('a', 1);
     gateway.accept('a', frameAt(16), 0);
-    expect(gateway.take(9).map(({ name, reference }) => [name, reference])).toEqual([
-      ['a', 0],
-      ['b', 2],
-      ['a', 1],
+    expect(gateway.take(9).map(({ name, reference, adapter }) => [name, reference, adapter])).toEqual([
+      ['a', 0, 0],
+      ['b', 2, 0],
+      ['a', 1, 1],
     ]);
     const empty = gatewayOf({ onFree: (name, slot) => told.push(`${name} frees ${slot}`) });
     empty.accept('c', frameAt(0), 0);
