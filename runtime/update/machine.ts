@@ -1,15 +1,6 @@
 import type { ShadowReport, UpdatePhase } from '../contracts/update.ts';
 import { nextPlan, type Plan, type Running } from './plan.ts';
-import {
-  type AdapterInUse,
-  freeSlot,
-  type Slot,
-  type SlotName,
-  type UpdateRecord,
-  type Wanted,
-  withConfirmed,
-  withFailed,
-} from './record.ts';
+import { freeSlot, type Slot, type SlotName, type UpdateRecord, type Wanted, withConfirmed, withFailed } from './record.ts';
 import { UPDATE_REFUSALS, type UpdateRefusalCode, UpdateRefusalError } from './refusal.ts';
 import { checkShadow, checkWarmUp, type WarmUpReport } from './thresholds.ts';
 
@@ -50,13 +41,13 @@ export type UpdateEvent =
   /** All objects of the update are in the store. */
   | { readonly kind: 'fetched' }
   /** They are whole and fit each other. */
-  | { readonly kind: 'verified'; readonly as: { readonly slot: Slot } | { readonly adapter: AdapterInUse } }
+  | { readonly kind: 'verified'; readonly slot?: Slot }
   /** The candidate runs beside the active model and gives its known answers. */
   | { readonly kind: 'answered' }
   | { readonly kind: 'warm'; readonly report: WarmUpReport }
   | { readonly kind: 'shadowed'; readonly report: ShadowReport }
   /** The inference process has proved what decides now. */
-  | { readonly kind: 'running'; readonly running: Running }
+  | { readonly kind: 'running'; readonly running: Running; readonly settled: readonly string[] }
   /** What is on trial has decided long enough without fault. */
   | { readonly kind: 'stood' }
   /** What is under way cannot go on. */
@@ -113,7 +104,6 @@ export function afterUnproved(record: UpdateRecord, error: string): UpdateRecord
 /** The machine after a start, with the bundle that was proved. */
 export function startMachine(record: UpdateRecord, running: Running): Step {
   const { trial } = record;
-  const last = record.failed.at(-1);
   const phase = trial ? 'active' : 'idle';
   const subject = trial && subjectOf(trial);
   return {
@@ -126,7 +116,6 @@ export function startMachine(record: UpdateRecord, running: Running): Step {
       again: false,
       rested: 'idle',
       subject,
-      error: trial ? undefined : last?.error,
     },
     effects: trial ? [{ kind: 'watch' }, { kind: 'collect' }] : [{ kind: 'collect' }],
   };
@@ -154,7 +143,7 @@ export function nextStep(machine: UpdateMachine, event: UpdateEvent): Step {
       return prepare({ ...machine, phase: 'verify', record: withoutFreeSlot(record) }, 'verify');
     case 'verified':
       if (phase !== 'verify') return stay(machine);
-      return verified(machine, event.as);
+      return verified(machine, event.slot);
     case 'answered':
       if (phase !== 'answers') return stay(machine);
       // What takes the place of something withdrawn ran here before, or is older than it: nothing is to be compared.
@@ -172,7 +161,7 @@ export function nextStep(machine: UpdateMachine, event: UpdateEvent): Step {
       return passed(measured, () => checkShadow(event.report, current!.wanted.target.thresholds), activate);
     }
     case 'running':
-      return running(machine, event.running);
+      return running(machine, event.running, event.settled);
     case 'stood': {
       if (phase !== 'active') return stay(machine);
       const { deployment } = record.trial!;
@@ -281,7 +270,10 @@ function goBack(machine: UpdateMachine, { from, stream, to }: Extract<Plan, { ki
   const slots = to
     ? { ...failed.slots, [other]: { ...failed.slots[other]!, deployment: to.target.deployment, number: to.target.number } }
     : {};
-  const back: UpdateRecord = stream === undefined ? { ...failed, active: to ? other : 'factory', slots } : { ...failed, adapters };
+  const back: UpdateRecord =
+    stream === undefined
+      ? { ...failed, active: to ? other : 'factory', slots }
+      : { ...failed, adapters, unsettled: withStream(failed.unsettled, stream) };
   const subject: UpdateSubject =
     stream === undefined ? { deployment: from, kind: 'bundle' } : { deployment: from, kind: 'adapter', stream };
   return {
@@ -302,9 +294,9 @@ function withoutFreeSlot(record: UpdateRecord): UpdateRecord {
   return { ...record, slots: { ...record.slots, [freeSlot(record)]: undefined } };
 }
 
-function verified(machine: UpdateMachine, as: Extract<UpdateEvent, { kind: 'verified' }>['as']): Step {
+function verified(machine: UpdateMachine, slot: Slot | undefined): Step {
   const current = { ...machine.record.current!, probing: true };
-  const slots = 'slot' in as ? { ...machine.record.slots, [freeSlot(machine.record)]: as.slot } : machine.record.slots;
+  const slots = slot ? { ...machine.record.slots, [freeSlot(machine.record)]: slot } : machine.record.slots;
   return prepare({ ...machine, phase: 'answers', record: { ...machine.record, slots, current } }, 'answers');
 }
 
@@ -334,14 +326,17 @@ function activate(machine: UpdateMachine): Step {
       : {
           ...rest,
           adapters: { ...adapters, [target.stream]: { deployment, number, digest: sha256, base: target.base } },
+          unsettled: withStream(rest.unsettled, target.stream),
           trial: { kind: 'adapter', deployment, stream: target.stream, previous: adapters[target.stream] },
         };
   return { machine: { ...machine, phase: 'active', record }, effects: [{ kind: 'cancel' }, { kind: 'activate' }] };
 }
 
-function running(machine: UpdateMachine, now: Running): Step {
-  const known = { ...machine, running: now };
-  const { active, slots, trial } = machine.record;
+function running(machine: UpdateMachine, now: Running, settled: readonly string[]): Step {
+  const { active, slots, trial, unsettled } = machine.record;
+  const record =
+    settled.length === 0 ? machine.record : { ...machine.record, unsettled: unsettled.filter((one) => !settled.includes(one)) };
+  const known = { ...machine, running: now, record };
   if (machine.phase !== 'active' || !trial) return { machine: known, effects: [] };
   const expected = active === 'factory' ? undefined : slots[active]?.digest;
   if (expected !== undefined && expected !== now.bundle)
@@ -382,8 +377,11 @@ function revert(record: UpdateRecord, error: string): UpdateRecord {
     return { ...failed, slots: left, active: previous !== 'factory' && !left[previous] ? 'factory' : previous };
   }
   const { [trial!.stream]: _bad, ...others } = adapters;
-  return { ...failed, adapters: trial!.previous ? { ...others, [trial!.stream]: trial!.previous } : others };
+  const unsettled = withStream(record.unsettled, trial!.stream);
+  return { ...failed, unsettled, adapters: trial!.previous ? { ...others, [trial!.stream]: trial!.previous } : others };
 }
+
+const withStream = (streams: readonly string[], stream: string): string[] => [...streams.filter((one) => one !== stream), stream];
 
 function subjectOf(of: { readonly deployment: string; readonly kind: 'bundle' | 'adapter'; readonly stream?: string }): UpdateSubject {
   const { deployment, kind } = of;

@@ -29,7 +29,7 @@ export function nextPlan(record: UpdateRecord, running: Running, wanted: readonl
   if (bundle) return bundle;
   const byStream = new Map<string, Wanted[]>(Object.keys(record.adapters).map((stream) => [stream, []]));
   for (const one of newestFirst) {
-    if (one.target.kind !== 'adapter') continue;
+    if (one.target.kind !== 'adapter' || one.target.base !== running.base) continue;
     const { stream } = one.target;
     byStream.set(stream, [...(byStream.get(stream) ?? []), one]);
   }
@@ -63,4 +63,12 @@ function planOne(
   if (!newest || failed(newest) || newest.target.deployment === present?.deployment) return undefined;
   if (newest.sha256 !== digest) return { kind: 'install', wanted: newest };
   return record.confirmed.includes(newest.target.deployment) ? undefined : { kind: 'already', wanted: newest };
+}
+
+/** What a gateway may run of what is signed: meant for it, not withdrawn, and for its platform. @param platform as Node.js names it: `linux-arm64` */
+export function wantedBy(targets: readonly Wanted[], gateway: string, platform: string): Wanted[] {
+  return targets.filter(
+    ({ target: { gateways, withdrawn, platforms } }) =>
+      !withdrawn && gateways.includes(gateway) && (platforms.length === 0 || platforms.includes(platform)),
+  );
 }

@@ -46,6 +46,8 @@ const recordSchema = z.strictObject({
   active: activeName,
   slots: z.strictObject({ a: slotSchema.optional(), b: slotSchema.optional() }),
   adapters: z.record(z.string(), adapterSchema),
+  /** Streams whose adapter is not where it decides yet. */
+  unsettled: z.array(z.string()),
   /** What decides but is not confirmed yet, and what decided before. */
   trial: z
     .discriminatedUnion('kind', [
@@ -77,10 +79,18 @@ const recordSchema = z.strictObject({
  */
 export type UpdateRecord = Omit<z.infer<typeof recordSchema>, 'formatVersion'>;
 
-export const FACTORY_RECORD: UpdateRecord = { active: 'factory', slots: {}, adapters: {}, boots: 0, confirmed: [], failed: [] };
+export const FACTORY_RECORD: UpdateRecord = {
+  active: 'factory',
+  slots: {},
+  adapters: {},
+  unsettled: [],
+  boots: 0,
+  confirmed: [],
+  failed: [],
+};
 
 export function encodeRecord(record: UpdateRecord): string {
-  return `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...record })}\n`;
+  return `${JSON.stringify(z.encode(recordSchema, { formatVersion: FORMAT_VERSION, ...record }))}\n`;
 }
 
 /** @returns undefined where the text is no record: then the bundle of the configuration decides */
