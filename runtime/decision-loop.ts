@@ -293,6 +293,10 @@ export class DecisionLoop {
     }
     this.#planner.begin(now);
     const jobs = this.#streams.take(this.#planner.size(waiting, this.#streams.oldestWaitMs(now)));
+    if (jobs.length === 0) {
+      this.#pump();
+      return;
+    }
     this.#runningSinceMs = now;
     inference.run(jobs, ({ failure, runMs }) => {
       this.#runningSinceMs = undefined;

@@ -10,7 +10,8 @@ export interface FetchLink {
   readonly online: boolean;
   subscribe(topic: string): void;
   unsubscribe(topic: string): void;
-  publish(topic: string, payload: string, retain: boolean): boolean;
+  /** With QoS 0: what is lost is asked for again. */
+  post(topic: string, payload: string, retain: boolean): boolean;
 }
 
 /** Where the chunks of an object go. */
@@ -142,7 +143,7 @@ export class UpdateFetcher {
     if (!request) return 0;
     const text = JSON.stringify(request satisfies UpdateRequest);
     budget.spend(this.#requestTopic.length + text.length);
-    this.#link.publish(this.#requestTopic, text, false);
+    this.#link.post(this.#requestTopic, text, false);
     return request.ranges.reduce((sum, [from, to]) => sum + to - from, 0);
   }
 

@@ -3,6 +3,7 @@ import type { UpdateState } from '../contracts/update.ts';
 import { nextStep, type Step, startMachine, type UpdateEffect, type UpdateEvent, type UpdateMachine } from '../update/machine.ts';
 import type { UpdateRecord } from '../update/record.ts';
 import type { UpdateTrust } from '../update/trust/refresh.ts';
+import type { BrokerLink } from './broker-link.ts';
 import type { DownloadProgress } from './update-download.ts';
 import { type FetchLink, UpdateFetcher } from './update-fetcher.ts';
 import type { UpdateHost } from './update-host.ts';
@@ -20,7 +21,7 @@ export interface UpdateServiceOptions {
   /** What was known at the start, as the start has left it. */
   readonly record: UpdateRecord;
   readonly host: UpdateHost;
-  readonly link: FetchLink;
+  readonly link: FetchLink & Pick<BrokerLink, 'publish'>;
   /** False while another gateway has our name: then nothing is begun. */
   readonly mayWork: () => boolean;
   readonly onTrouble: (kind: string, error: string) => void;

@@ -253,9 +253,19 @@ export class StreamGateway {
     return true;
   }
 
-  /** Takes up to `largest` waiting windows out of the queue, oldest first; they count as waiting until they are settled. */
+  /**
+   * Takes up to `largest` waiting windows out of the queue, oldest first; they count as waiting until they are settled. Those that newer samples
+   * have overwritten are refused here: a model that is late must not spend its time on what is lost, or it would be late for ever.
+   */
   take(largest: number): WindowJob[] {
-    const jobs = this.#waiting.splice(0, largest);
+    const jobs: WindowJob[] = [];
+    let seen = 0;
+    for (; seen < this.#waiting.length && jobs.length < largest; seen++) {
+      const job = this.#waiting[seen];
+      if (this.#memory.holds(job.stream, job.end)) jobs.push(job);
+      else this.#settled(job.stream, 'overrun');
+    }
+    this.#waiting.splice(0, seen);
     this.#running += jobs.length;
     return jobs;
   }

@@ -96,6 +96,16 @@ describe('slots of streams', () => {
   });
 });
 
+describe('windows that were overwritten while they waited', () => {
+  it('are refused without being taken, and the newer ones are', () => {
+    const gateway = gatewayOf();
+    for (let sequence = 0; sequence < 128; sequence += 8) gateway.accept('a', frameAt(sequence), 0);
+    // A ring holds four windows, and a reader keeps one of distance: those that end within the last 40 samples are whole.
+    expect(gateway.take(2).map(({ endSequence }) => endSequence)).toEqual([96, 104]);
+    expect(gateway.ledger()).toMatchObject({ windowsExpected: 15, windowsDecided: 0, windowsWaiting: 5, windowsRefused: { overrun: 10 } });
+  });
+});
+
 describe('the ledger', () => {
   const step = fc.oneof(
     {
