@@ -32,6 +32,12 @@ export const LARGEST_WINDOW = 64;
 /** The role that signs what the gateways of a site shall run, as the role of all targets delegates it. Its targets lie below `SITE/`. */
 export const siteRole = (site: string): string => `site-${site}`;
 
+/**
+ * Field of timestamp.json beside those of the specification: when the server signed it, a date-time (`2026-05-01T00:00:00Z`). The one time that a gateway
+ * without a clock can believe.
+ */
+export const SIGNED_AT = 'signed_at';
+
 /** A metadata file's name (a site's role: 5 characters more than the longest site), or a SHA-256 in lower-case hexadecimal. */
 export const objectName = z.string().regex(/^([0-9a-f]{64}|(\d{1,10}\.)?[A-Za-z0-9][A-Za-z0-9._-]{0,68}\.json)$/);
 

@@ -1,4 +1,5 @@
 import { type Key, Metadata, MetadataKind, MetaFile, type Root, type Snapshot, type Targets, type Timestamp } from '@tufjs/models';
+import { SIGNED_AT } from '../../contracts/update.ts';
 import { TrustRefusal } from './refusal.ts';
 
 /** Every runtime has them, but pure rooms compile without a runtime's types. */
@@ -20,12 +21,6 @@ const DATE_TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z$/;
 
 /** Highest version: as many digits as an object's name has room for. A repository that reached it could never sign a newer file. */
 export const LARGEST_VERSION = 2 ** 31 - 1;
-
-/**
- * Field of the timestamp role, in addition to the specification's: when the server signed it, a date-time. The one time that a gateway without a clock
- * can believe; optional.
- */
-export const SIGNED_AT = 'signed_at';
 
 /** @throws TrustRefusal `update/metadata` where it is no date-time */
 export function timeOf(name: string, field: string, text: unknown): number {

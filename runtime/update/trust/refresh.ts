@@ -1,7 +1,7 @@
 import type { MetaFile } from '@tufjs/models';
-import { type Target, targetSchema } from '../../contracts/update.ts';
+import { siteRole, type Target, targetSchema } from '../../contracts/update.ts';
 import { TrustRefusal } from './refusal.ts';
-import { LARGEST_METADATA_BYTES, siteRole, TrustedMetadata, type TrustRecord } from './trusted-metadata.ts';
+import { LARGEST_METADATA_BYTES, TrustedMetadata, type TrustRecord } from './trusted-metadata.ts';
 
 /**
  * An object that a refresh needs. Whoever fetches it may stop after one byte more than `maxBytes` and hand in what came: it is refused as endless data.

@@ -1,4 +1,5 @@
 import type { Metadata, MetaFile, Root, Snapshot, Targets, Timestamp } from '@tufjs/models';
+import { siteRole } from '../../contracts/update.ts';
 import {
   checkLongest,
   checkNamedBy,
@@ -26,13 +27,11 @@ export interface TrustRecord {
   'timestamp.json'?: Uint8Array;
   'snapshot.json'?: Uint8Array;
   'targets.json'?: Uint8Array;
-  [siteRole: `site-${string}.json`]: Uint8Array | undefined;
+  /** `site-SITE.json` */
+  [role: `${string}.json`]: Uint8Array | undefined;
   /** Milliseconds since 1970 that are past for certain; 0: none known. */
   referenceTimeMs: number;
 }
-
-/** Name of the role that says what the gateways of a site shall run. */
-export const siteRole = (site: string): `site-${string}` => `site-${site}`;
 
 /**
  * Longest file of each role, bytes: against endless data where no signed length is known, and against a signed one that is absurd. A role of a thousand
@@ -53,7 +52,7 @@ export const LARGEST_METADATA_BYTES = {
  * @throws TrustRefusal from the constructor where the root does not verify itself: the gateway needs another copy of it
  */
 export class TrustedMetadata {
-  readonly #siteRole: `site-${string}`;
+  readonly #siteRole: string;
   readonly #buildTimeMs: number;
   #referenceTimeMs: number;
   /** 5.1: the time that this refresh takes for now. */
