@@ -82,8 +82,8 @@ export class UpdateService {
   }
 
   /** What a connection must listen to, besides the chunks that are being fetched. */
-  get subscriptions(): Record<string, { qos: 0 | 1 }> {
-    return { [this.#timestampTopic]: { qos: 1 }, [this.#topics.updateRefusal]: { qos: 1 } };
+  static subscriptions(site: string, gateway: string): Record<string, { qos: 1 }> {
+    return { [siteTopics(site).timestamp]: { qos: 1 }, [gatewayTopics(site, gateway).updateRefusal]: { qos: 1 } };
   }
 
   get machine(): UpdateMachine {
