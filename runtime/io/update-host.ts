@@ -10,8 +10,8 @@ export interface UpdateHost {
   running(): Running;
   /** SHA-256 of each stream's adapter, as the bank holds it. */
   adapters(): Readonly<Record<string, string>>;
-  /** Windows that the model could not decide so far. */
-  faults(): number;
+  /** Windows that got an answer so far, and those that the model could give none for. */
+  windows(): { readonly decided: number; readonly unanswered: number };
   /** The file that a stream is decided with; undefined where the base decides. */
   adapterOf(stream: string): Uint8Array | undefined;
   /** Lets another bundle decide. @param folder undefined for the configuration's */
@@ -35,9 +35,9 @@ export function loopHost(
   return {
     running: () => ({ bundle: loop.status().bundle!.digest, base: loop.manifest.base }),
     adapters: () => loop.status().running!.adapters,
-    faults() {
-      const { failed, notFinite } = loop.status().ledger!.windowsRefused;
-      return failed + notFinite;
+    windows() {
+      const { windowsDecided, windowsRefused } = loop.status().ledger!;
+      return { decided: windowsDecided, unanswered: windowsRefused.failed + windowsRefused.notFinite };
     },
     adapterOf: (stream) => loop.rowsOf(stream).adapter,
     async swap(next = factoryFolder) {

@@ -13,10 +13,17 @@ const FLUSH_MS = 300;
 export class ObjectStore {
   readonly #disk: UpdateDisk;
   readonly #folder: string;
+  /** Files elsewhere on this disk that have an object's bytes, by its name. */
+  #elsewhere: ReadonlyMap<string, string> = new Map();
 
   constructor(disk: UpdateDisk, folder: string) {
     this.#disk = disk;
     this.#folder = folder;
+  }
+
+  /** Objects of these names need not be fetched: they are taken from these files, and proved like all others. */
+  lookIn(files: ReadonlyMap<string, string>): void {
+    this.#elsewhere = files;
   }
 
   path(object: string): string {
@@ -33,7 +40,11 @@ export class ObjectStore {
     const digest = await this.#disk.digest(this.path(object));
     if (digest === object) return true;
     if (digest !== undefined) await this.#disk.remove(this.path(object));
-    return false;
+    const file = this.#elsewhere.get(object);
+    if (file === undefined || (await this.#disk.digest(file)) !== object) return false;
+    await this.#disk.makeFolder(this.#folder);
+    await this.#disk.link(file, this.path(object));
+    return true;
   }
 
   /** An object that is not there, with what an earlier run has of it. */

@@ -25,8 +25,6 @@ export interface UpdateServiceOptions {
   /** False while another gateway has our name: then nothing is begun. */
   readonly mayWork: () => boolean;
   readonly onTrouble: (kind: string, error: string) => void;
-  /** How long something new decides before it is confirmed, milliseconds. */
-  readonly trialMs?: Readonly<Record<'bundle' | 'adapter', number>>;
 }
 
 /**
@@ -53,7 +51,7 @@ export class UpdateService {
   #saidMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: UpdateServiceOptions) {
-    const { site, gateway, trust, storage, record, host, link, trialMs } = options;
+    const { site, gateway, trust, storage, record, host, link } = options;
     this.#options = options;
     this.#topics = gatewayTopics(site, gateway);
     const { timestamp, chunks } = siteTopics(site);
@@ -65,7 +63,6 @@ export class UpdateService {
       storage,
       fetcher: this.#fetcher,
       host,
-      trialMs,
       onProgress: (progress) => {
         this.#progress = progress;
         this.#say();
@@ -214,8 +211,17 @@ export class UpdateService {
       error,
       confirmed: [...record.confirmed],
       failed: [...record.failed],
-      running: { bundle: host.running().bundle, adapters: { ...host.adapters() } },
+      running: { bundle: host.running().bundle, adapters: this.#adapters() },
     };
+  }
+
+  /** What the bank holds; and of streams that send nothing, what it will hold when they do. */
+  #adapters(): Record<string, string> {
+    const { record, running } = this.#machine;
+    const ours = Object.entries(record.adapters).filter(
+      ([stream, { base }]) => base === running.base && !record.unsettled.includes(stream),
+    );
+    return { ...Object.fromEntries(ours.map(([stream, { digest }]) => [stream, digest])), ...this.#options.host.adapters() };
   }
 
   #say(): void {

@@ -15,9 +15,12 @@ import type { UpdateStorage } from './update-storage.ts';
 /** Bytes that one look at the metadata may move: some times what all roles together may have. */
 const METADATA_BUDGET_BYTES = 8 << 20;
 
-/** How long something new decides before it is confirmed, and how often it is looked at meanwhile, milliseconds. */
-const TRIAL_MS = { bundle: 10_000, adapter: 500 } as const;
-const WATCH_MS = 100;
+/**
+ * What is new is confirmed when it has decided for some time, and so many windows; where no window comes, when much time has passed. Milliseconds.
+ */
+const TRIAL = { bundle: { leastMs: 1000, mostMs: 10_000 }, adapter: { leastMs: 300, mostMs: 600 } } as const;
+const TRIAL_WINDOWS = 20;
+const WATCH_MS = 50;
 
 export interface UpdateStepsOptions {
   readonly gateway: string;
@@ -25,7 +28,6 @@ export interface UpdateStepsOptions {
   readonly storage: UpdateStorage;
   readonly fetcher: UpdateFetcher;
   readonly host: UpdateHost;
-  readonly trialMs?: Readonly<Record<'bundle' | 'adapter', number>>;
   readonly onProgress: (progress: DownloadProgress) => void;
   /** Bytes that the update under way has moved. */
   readonly onSpent: (bytes: number) => void;
@@ -174,14 +176,18 @@ export class UpdateSteps {
   }
 
   async #watch(kind: 'bundle' | 'adapter', signal: AbortSignal): Promise<UpdateEvent> {
-    const { host, trialMs = TRIAL_MS } = this.#options;
-    const before = host.faults();
-    const untilMs = performance.now() + trialMs[kind];
-    while (performance.now() < untilMs) {
-      await new Promise((resolve) => setTimeout(resolve, Math.min(WATCH_MS, trialMs[kind])));
+    const { host } = this.#options;
+    const { leastMs, mostMs } = TRIAL[kind];
+    const before = host.windows();
+    const beganMs = performance.now();
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, WATCH_MS));
       signal.throwIfAborted();
-      const faults = host.faults() - before;
+      const { decided, unanswered } = host.windows();
+      const faults = unanswered - before.unanswered;
       if (faults > 0) throw new UpdateRefusalError('update/engine', `${faults} windows got no answer since it decides`);
+      const passedMs = performance.now() - beganMs;
+      if (passedMs > mostMs || (passedMs > leastMs && decided - before.decided >= TRIAL_WINDOWS)) break;
     }
     return { kind: 'stood' };
   }

@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { readManifest } from '../../models/bundle/bundle.ts';
 import type { DecisionLoop, DecisionLoopOptions } from '../decision-loop.ts';
 import { UpdateTrust } from '../update/trust/refresh.ts';
 import { TrustRefusal } from '../update/trust/refusal.ts';
@@ -33,6 +35,7 @@ export class Updates {
 
   /** @throws BundleRefusal where not even the configuration's bundle is proved */
   async startLoop(start: (folder: string) => Promise<DecisionLoop>): Promise<DecisionLoop> {
+    this.#storage.objects.lookIn(await filesOf(this.#configuration.bundle));
     const { folder, configured } = this.#options.adapters!;
     const adapters = new AdapterStore(folder, configured);
     this.#started = await startProved(this.#storage, this.#configuration.bundle, adapters, start, (error) => this.#warn('start', error));
@@ -91,4 +94,11 @@ export class Updates {
   #warn(kind: string, error: string): void {
     this.#log.warn(`update ${kind}`, { update: kind, error }, 'update');
   }
+}
+
+/** The files of a bundle by their digests; whether they have them is proved when one is wanted. */
+async function filesOf(folder: string): Promise<Map<string, string>> {
+  const { manifest } = await readManifest(folder);
+  const files = Object.values(manifest.parts).flatMap((part) => Object.entries(part ?? {}));
+  return new Map(files.map(([name, { sha256 }]) => [sha256, join(folder, name)]));
 }
