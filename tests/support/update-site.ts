@@ -52,14 +52,16 @@ export class UpdateSite {
     const path = `plant/${deployment}`;
     for (const bytes of [file, ...others]) this.objects.set(digestOf(bytes), bytes);
     this.#files.set(path, file);
-    this.repository.targets[path] = bundleTarget({
+    const { parts, ...common } = bundleTarget({
       deployment,
       number,
       gateways: ['hall'],
       thresholds: EASY,
       budgetBytes: 10_000_000,
-      ...target,
-    } as Partial<Target>);
+    }) as Target & {
+      parts: unknown;
+    };
+    this.repository.targets[path] = { ...common, ...(target.kind === 'adapter' ? {} : { parts }), ...target } as Target;
     return deployment;
   }
 

@@ -73,9 +73,10 @@ async function plant(more: Record<string, unknown> = {}): Promise<Plant> {
     get decided() {
       return of(`${TOPICS.branch}/diagnosis/`) as unknown as Plant['decided'];
     },
-    state() {
-      return this.states.at(-1);
-    },
+    state: () =>
+      of(TOPICS.updateState)
+        .map((value) => updateStateSchema.parse(value))
+        .at(-1),
   };
 }
 
