@@ -7,7 +7,7 @@ import type { BrokerLink } from './broker-link.ts';
 import type { DownloadProgress } from './update-download.ts';
 import { type FetchLink, UpdateFetcher } from './update-fetcher.ts';
 import type { UpdateHost } from './update-host.ts';
-import { refusalOf, UpdateSteps } from './update-steps.ts';
+import { refusalOf, type TrialTimes, UpdateSteps } from './update-steps.ts';
 import type { UpdateStorage } from './update-storage.ts';
 
 /** Between two messages that differ in numbers only, milliseconds. */
@@ -25,6 +25,8 @@ export interface UpdateServiceOptions {
   /** False while another gateway has our name: then nothing is begun. */
   readonly mayWork: () => boolean;
   readonly onTrouble: (kind: string, error: string) => void;
+  /** How long something new decides before it is confirmed. */
+  readonly trial?: TrialTimes;
 }
 
 /**
@@ -51,7 +53,7 @@ export class UpdateService {
   #saidMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: UpdateServiceOptions) {
-    const { site, gateway, trust, storage, record, host, link } = options;
+    const { site, gateway, trust, storage, record, host, link, trial } = options;
     this.#options = options;
     this.#topics = gatewayTopics(site, gateway);
     const { timestamp, chunks } = siteTopics(site);
@@ -63,6 +65,7 @@ export class UpdateService {
       storage,
       fetcher: this.#fetcher,
       host,
+      trial,
       onProgress: (progress) => {
         this.#progress = progress;
         this.#say();

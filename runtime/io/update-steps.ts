@@ -18,9 +18,11 @@ const METADATA_BUDGET_BYTES = 8 << 20;
 /**
  * What is new is confirmed when it has decided for some time, and so many windows; where no window comes, when much time has passed. Milliseconds.
  */
-const TRIAL = { bundle: { leastMs: 1000, mostMs: 10_000 }, adapter: { leastMs: 300, mostMs: 600 } } as const;
+const TRIAL: TrialTimes = { bundle: { leastMs: 1000, mostMs: 10_000 }, adapter: { leastMs: 300, mostMs: 600 } };
 const TRIAL_WINDOWS = 20;
 const WATCH_MS = 50;
+
+export type TrialTimes = Readonly<Record<'bundle' | 'adapter', { readonly leastMs: number; readonly mostMs: number }>>;
 
 export interface UpdateStepsOptions {
   readonly gateway: string;
@@ -28,6 +30,7 @@ export interface UpdateStepsOptions {
   readonly storage: UpdateStorage;
   readonly fetcher: UpdateFetcher;
   readonly host: UpdateHost;
+  readonly trial?: TrialTimes;
   readonly onProgress: (progress: DownloadProgress) => void;
   /** Bytes that the update under way has moved. */
   readonly onSpent: (bytes: number) => void;
@@ -176,8 +179,8 @@ export class UpdateSteps {
   }
 
   async #watch(kind: 'bundle' | 'adapter', signal: AbortSignal): Promise<UpdateEvent> {
-    const { host } = this.#options;
-    const { leastMs, mostMs } = TRIAL[kind];
+    const { host, trial = TRIAL } = this.#options;
+    const { leastMs, mostMs } = trial[kind];
     const before = host.windows();
     const beganMs = performance.now();
     for (;;) {
