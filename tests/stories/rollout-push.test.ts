@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,8 +6,8 @@ import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { BASE, type Behaviour, SimulatedGateway } from '../support/simulated-gateway.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
+import { beginTremolo, tremolo } from '../support/tremolo-command.ts';
 
-const TREMOLO = new URL('../../dist/tremolo.js', import.meta.url).pathname;
 const patient = { timeout: 50_000, interval: 20 };
 
 let folder: string;
@@ -18,40 +17,6 @@ beforeAll(async () => {
   bundle = (await makeTinyBundle()).folder;
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
-
-interface Ended {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-  /** What `--json` printed. */
-  readonly report: Record<string, never>;
-}
-
-interface Running {
-  readonly child: ChildProcess;
-  readonly ended: Promise<Ended>;
-  stderr(): string;
-}
-
-function begin(...args: string[]): Running {
-  const child = spawn(process.execPath, [TREMOLO, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (chunk) => {
-    stdout += chunk;
-  });
-  child.stderr.on('data', (chunk) => {
-    stderr += chunk;
-  });
-  const ended = new Promise<Ended>((resolve) =>
-    child.once('close', (code) => {
-      const last = stdout.trim().split('\n').at(-1) ?? '';
-      resolve({ code, stdout, stderr, report: last.startsWith('{') ? JSON.parse(last) : {} });
-    }),
-  );
-  return { child, ended, stderr: () => stderr };
-}
-
-const tremolo = (...args: string[]) => begin(...args).ended;
 
 let broker: EmbeddedBroker;
 let fleet: string;
@@ -81,7 +46,7 @@ async function gatewaysOf(behaviours: Readonly<Record<string, Behaviour>>): Prom
 }
 
 const here = () => ['--repository', fleet, '--broker', broker.url, '--json'];
-const push = (...args: string[]) => begin('push', ...args, '--settle', '0s', ...here());
+const push = (...args: string[]) => beginTremolo('push', ...args, '--settle', '0s', ...here());
 
 async function adapterFile(value: number): Promise<string> {
   const path = join(folder, `adapter-${value}.safetensors`);
@@ -162,7 +127,7 @@ describe('a push', () => {
 
   it('is led on by a server that runs beside it, and by the push when that is killed', async () => {
     await gatewaysOf({ a: 'confirms', b: 'ignores' });
-    const server = begin('serve', ...here());
+    const server = beginTremolo('serve', ...here());
     await vi.waitFor(() => expect(server.stderr()).toContain('serving'), patient);
     const pushing = push(await adapterFile(3), '--stream', 'press', '--to', 'plant/a,plant/b', '--waves', '1,2');
     await vi.waitFor(() => expect(pushing.stderr()).toContain('group 2 of 2'), patient);

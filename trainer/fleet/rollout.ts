@@ -134,6 +134,8 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
     runs,
     succeeded: before.succeeded || confirmed,
   };
+  // What became of it is decided: who leaves it now does as he is told.
+  if (isWithdrawn(rollout)) return next;
   if (confirmed) {
     next.outcome = 'confirmed';
     delete next.error;

@@ -106,7 +106,12 @@ export class FleetServer {
     this.#closed = true;
     clearTimeout(this.#timer);
     // A broker that is gone must not hold up the end: what is not answered now is asked again of the next server.
-    await Promise.race([Promise.all([this.#working, this.#responder.close()]), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
+    let timer: NodeJS.Timeout | undefined;
+    const limit = new Promise((resolve) => {
+      timer = setTimeout(resolve, GOODBYE_MS);
+    });
+    await Promise.race([Promise.all([this.#working, this.#responder.close()]), limit]);
+    clearTimeout(timer);
     await this.#client.endAsync(!this.#client.connected);
     await this.#lock.release();
   }

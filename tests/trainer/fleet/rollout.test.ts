@@ -253,6 +253,8 @@ describe('a rollout', () => {
     rollout = hear(rollout, 'b', says('left'), 3);
     expect(hasGoneBack(rollout)).toBe(true);
     expect(advance(rollout, 60 * MINUTE)).toBe(rollout);
+    // Who leaves it because it was withdrawn has not failed.
+    expect(rollout.devices['plant/a'].outcome).toBe('confirmed');
   });
 
   it('never begins a group before the one before has succeeded, whatever is heard in whatever order', () => {
