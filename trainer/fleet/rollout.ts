@@ -118,9 +118,8 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   const runs = (target.kind === 'bundle' ? bundle : adapters[target.stream]) === target.sha256;
   const ours = state.deployment === deployment;
   const confirmed = runs && state.confirmed.includes(deployment);
-  const refusal =
-    state.failed.find((one) => one.deployment === deployment)?.error ??
-    (ours && (state.phase === 'refused' || state.phase === 'rolledBack') ? (state.error ?? state.phase) : undefined);
+  // Only what is final: a gateway that lost its link, or whose disk was full, says so and tries again.
+  const refusal = state.failed.find((one) => one.deployment === deployment)?.error;
   const { have, total } = (ours && state.progress) || {};
   const said = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
   const isNews = said !== before.said;
@@ -149,6 +148,7 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
     // One that was given up for silent, and speaks again.
     next.outcome = 'updating';
     delete next.error;
+    if (state.phase === 'refused' && state.error !== undefined) next.error = `tries again: ${state.error}`;
   }
   return next;
 }
@@ -280,6 +280,16 @@ function proceed(before: Rollout, nowMs: number): Rollout {
 
 /** Phases in which a gateway has nothing more to ask. */
 const AT_REST: readonly (Device['phase'] | undefined)[] = [undefined, 'idle', 'confirmed', 'rolledBack', 'refused'];
+
+/**
+ * Gateways that had to stop on the way and look again with the next timestamp that they hear.
+ *
+ * @param state what a gateway said last
+ */
+export function waitingForTimestamp(rollout: Rollout, state: (gateway: string) => UpdateState | undefined): string[] {
+  if (rollout.status !== 'running') return [];
+  return releasedTo(rollout).filter((gateway) => rollout.devices[gateway]?.outcome === 'updating' && state(gateway)?.phase === 'refused');
+}
 
 /** Whether all whom a withdrawn rollout had reached have left it, as far as they can be asked. */
 export function hasGoneBack(rollout: Rollout): boolean {

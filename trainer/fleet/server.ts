@@ -9,7 +9,7 @@ import { GatewayWatch } from './gateway-watch.ts';
 import type { Lock } from './lock.ts';
 import type { Repository } from './repository.ts';
 import { RESPONDER_DEFAULTS, Responder, type ResponderCounters, type ResponderOptions } from './responder.ts';
-import { advance, hasGoneBack, isWithdrawn, listenAgain, observe, type Rollout, releasedTo } from './rollout.ts';
+import { advance, hasGoneBack, isWithdrawn, listenAgain, observe, type Rollout, releasedTo, waitingForTimestamp } from './rollout.ts';
 import { changeRollout, readRollouts, signSites, sitesOfRollout } from './rollout-store.ts';
 
 /** How often the folder is looked at for what other processes did, and time's rules are applied. */
@@ -19,6 +19,9 @@ const TICK_MS = 500;
 const GATHER_MS = 50;
 
 const RENEW_MS = 60_000;
+
+/** How often gateways that could not go on are asked to look again. */
+const NUDGE_MS = 15_000;
 
 /** Longest wait for work under way when the server is closed. */
 const GOODBYE_MS = 2000;
@@ -49,6 +52,7 @@ export class FleetServer {
   #working: Promise<void> | undefined;
   #again = false;
   #renewedMs = Number.NEGATIVE_INFINITY;
+  #nudgedMs = Number.NEGATIVE_INFINITY;
   #listening = false;
   #closed = false;
 
@@ -173,6 +177,7 @@ export class FleetServer {
     }
     this.#sites = sites;
     await this.#lead(rollouts);
+    this.#nudge(rollouts);
     await this.#tell();
   }
 
@@ -214,6 +219,14 @@ export class FleetServer {
         this.#events.onEvent('rollout', { deployment: rollout.deployment, status: rollout.status, reason: rollout.reason });
       if (signed) this.#events.onEvent('signed', { deployment: rollout.deployment, gateways: releasedTo(rollout).length });
     }
+  }
+
+  /** Lets sites hear the timestamp again where a gateway waits for one: what stopped it may have passed. */
+  #nudge(rollouts: readonly Rollout[]): void {
+    if (performance.now() - this.#nudgedMs < NUDGE_MS) return;
+    const waiting = rollouts.flatMap((rollout) => waitingForTimestamp(rollout, (gateway) => this.watch.sighting(gateway).state));
+    if (waiting.length > 0) this.#nudgedMs = performance.now();
+    for (const gateway of waiting) this.#told.delete(gateway.split('/')[0]);
   }
 
   /** Publishes a timestamp that a site was not told yet. */

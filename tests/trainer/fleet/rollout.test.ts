@@ -12,6 +12,7 @@ import {
   type Rollout,
   releasedTo,
   resume,
+  waitingForTimestamp,
   withdraw,
 } from '../../../trainer/fleet/rollout.ts';
 import { groupsOf } from '../../../trainer/fleet/waves.ts';
@@ -180,6 +181,20 @@ describe('a rollout', () => {
     expect(late.devices['plant/b'].outcome).toBe('updating');
     expect(hear(late, 'c', says('fetch', 1), 11 * MINUTE).devices['plant/c']).toMatchObject({ outcome: 'updating' });
     expect(hear(late, 'c', says('confirmed'), 11 * MINUTE).devices['plant/c'].outcome).toBe('confirmed');
+  });
+
+  it('waits for who had to stop and will try again, and knows that he does', () => {
+    const began = advance(rolloutOf([['a'], ['b']]), 0);
+    const stopped = { ...says('fetch', 5), phase: 'refused' as const, error: 'update/slow: nothing came for 30 s' };
+    const rollout = advance(hear(began, 'a', stopped, 1), 1);
+    expect(rollout.status).toBe('running');
+    expect(rollout.devices['plant/a']).toMatchObject({ outcome: 'updating', error: 'tries again: update/slow: nothing came for 30 s' });
+    expect(waitingForTimestamp(rollout, () => stopped)).toEqual(['plant/a']);
+    expect(waitingForTimestamp(rollout, () => says('fetch', 6))).toEqual([]);
+    const confirmed = hear(rollout, 'a', says('confirmed'), 2);
+    expect(confirmed.devices['plant/a'].error).toBeUndefined();
+    expect(waitingForTimestamp(confirmed, () => stopped)).toEqual([]);
+    expect(advance(rollout, 11 * MINUTE).status).toBe('failed');
   });
 
   it('takes repeating the same for silence', () => {
