@@ -17,15 +17,20 @@ afterEach(async () => {
 });
 
 /** Pushes a bundle over a bad link. @returns bytes on the wire for each byte of the bundle */
-async function pushOver(link: LossyLink, factory: string, folder: string): Promise<{ share: number; cuts: number; gateway: LiveGateway }> {
+async function pushOver(
+  link: LossyLink,
+  factory: string,
+  folder: string,
+  parts: readonly ('core' | 'adapt')[] = ['core'],
+): Promise<{ share: number; cuts: number; gateway: LiveGateway }> {
   const broker = await startEmbeddedBroker();
   open.push(() => broker.close());
   const proxy = await startLossyProxy(Number(new URL(broker.url).port), link);
   open.push(() => proxy.close());
   const site = new UpdateSite();
   open.push(await site.serve(broker.url));
-  const bundle = await readBundle(folder);
-  await site.pushBundle(folder, bundle);
+  const bundle = await readBundle(folder, parts);
+  await site.pushBundle(folder, bundle, { parts: [...parts] });
   site.publish();
   const home = await mkdtemp(join(tmpdir(), 'tremolo-update-'));
   await writeFile(join(home, 'root.json'), site.objects.get('1.root.json')!);
@@ -43,11 +48,14 @@ describe('an update over a link that loses a fifth each way, takes 300 ms and br
     expect(share).toBeLessThan(1.8);
   });
 
-  it.runIf(process.env.TREMOLO_FULL)('arrives ten times of ten for a bundle of 200 kB', { timeout: 900_000 }, async () => {
+  it.runIf(process.env.TREMOLO_FULL)('arrives ten times of ten for a bundle of 200 kB and more', { timeout: 900_000 }, async () => {
     const factory = await makeTinyBundle();
     const shares: number[] = [];
     for (let seed = 0; seed < 10; seed++) {
-      const { share, cuts, gateway } = await pushOver({ loss: 0.2, delayMs: 300, cutEvery: 100, seed }, factory.folder, SHIPPED);
+      const { share, cuts, gateway } = await pushOver({ loss: 0.2, delayMs: 300, cutEvery: 100, seed }, factory.folder, SHIPPED, [
+        'core',
+        'adapt',
+      ]);
       process.stderr.write(`seed ${seed}: ${share.toFixed(2)} times the bytes, ${cuts} cuts\n`);
       shares.push(share);
       await gateway.stop();
