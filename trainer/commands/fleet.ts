@@ -1,7 +1,7 @@
 import type { GatewayWatch } from '../fleet/gateway-watch.ts';
 import { askBroker } from '../fleet/known-gateways.ts';
 import type { Repository } from '../fleet/repository.ts';
-import { isOpen, isWithdrawn, pause, type Rollout, withdraw } from '../fleet/rollout.ts';
+import { hasGoneBack, isOpen, pause, type Rollout, withdraw } from '../fleet/rollout.ts';
 import { changeRollout, readRollouts } from '../fleet/rollout-store.ts';
 import { rolloutLines } from '../fleet/rollout-view.ts';
 import { Refusal } from '../refusal.ts';
@@ -129,7 +129,7 @@ example: tremolo fleet status --json`,
       case 'abort': {
         const name = await rolloutNamed(repository, id, isOpen);
         await change(repository, name, isOpen, (rollout) => withdraw(rollout, 'aborted', reason ?? 'aborted by hand', Date.now()));
-        return showRollout(repository, name, args, signal, isWithdrawn);
+        return showRollout(repository, name, args, signal, hasGoneBack);
       }
       case 'rollback': {
         const newest = (await readRollouts(repository)).filter((rollout) => rollout.status === 'finished').at(-1);
@@ -139,7 +139,7 @@ example: tremolo fleet status --json`,
         await change(repository, known, isFinished, (rollout) =>
           withdraw(rollout, 'rolledBack', reason ?? 'rolled back by hand', Date.now()),
         );
-        return showRollout(repository, known, args, signal, isWithdrawn);
+        return showRollout(repository, known, args, signal, hasGoneBack);
       }
       default:
         throw new Refusal('usage/arguments', 'write fleet status, pause, resume, abort or rollback; see tremolo fleet --help');

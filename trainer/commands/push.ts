@@ -3,7 +3,7 @@ import { followRollout } from '../fleet/follow.ts';
 import { askBroker } from '../fleet/known-gateways.ts';
 import type { Repository } from '../fleet/repository.ts';
 import type { ResponderCounters } from '../fleet/responder.ts';
-import { type Rollout, resume as resumed } from '../fleet/rollout.ts';
+import { hasGoneBack, isWithdrawn, type Rollout, releasedTo, resume as resumed } from '../fleet/rollout.ts';
 import { changeRollout, readRollout, sitesOfRollout } from '../fleet/rollout-store.ts';
 import { RolloutView } from '../fleet/rollout-view.ts';
 import { isExact, parseSelector, select } from '../fleet/selector.ts';
@@ -115,6 +115,8 @@ export async function showRollout(
   });
   const { rollout, counters } = followed;
   if (!isGood(rollout)) process.exitCode = 1;
+  const still = isWithdrawn(rollout) && !hasGoneBack(rollout) ? releasedTo(rollout).filter((name) => rollout.devices[name]?.runs) : [];
+  if (still.length > 0) process.stderr.write(`still with it: ${still.join(', ')}; tremolo serve sees them back\n`);
   process.stdout.write(`${deployment} ${rollout.status}${rollout.reason === undefined ? '' : `: ${rollout.reason}`}\n`);
   return rolloutReport(rollout, counters);
 }

@@ -56,7 +56,7 @@ export async function createRepository(folder: string, policy: RootPolicy, sites
 }
 
 /** @throws Refusal usage/name, keys/there; fleet/key where the key of all targets is kept elsewhere */
-export function addSite(repository: Repository, site: string, now: Date): Promise<void> {
+export async function addSite(repository: Repository, site: string, now: Date): Promise<void> {
   checkSite(site);
   return repository.transaction(async () => {
     const { targets } = await repository.top();

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { link, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { link, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 
 /** A lock that was not touched for so long belongs to nobody; its holder touches it four times as often. */
@@ -24,28 +24,43 @@ function isGone(content: string): boolean {
   }
 }
 
-async function isStale(path: string): Promise<string | undefined> {
+async function isStale(path: string): Promise<boolean> {
   try {
     const content = await readFile(path, 'utf8');
     const { mtimeMs } = await stat(path);
-    return isGone(content) || Date.now() - mtimeMs > STALE_MS ? content : undefined;
+    return isGone(content) || Date.now() - mtimeMs > STALE_MS;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;
   }
 }
 
-/** Takes away the lock of somebody who is gone. Renamed first, so that of two who do that at once only one has it in hand. */
-async function takeAway(path: string, stale: string): Promise<void> {
-  const aside = `${path}.${randomUUID().slice(0, 8)}`;
+/** Makes a lock file with its whole content, or not at all. */
+async function tryCreate(path: string, content: string): Promise<boolean> {
+  const own = `${path}.${randomUUID().slice(0, 8)}`;
+  await writeFile(own, content, { mode: 0o600 });
   try {
-    await rename(path, aside);
-    // Another was faster, and has made a new one in between: it goes back where it was.
-    if ((await readFile(aside, 'utf8')) !== stale) await link(aside, path).catch(() => {});
+    await link(own, path);
+    return true;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw error;
   } finally {
-    await rm(aside, { force: true });
+    await rm(own, { force: true });
+  }
+}
+
+/**
+ * Takes away the lock of somebody who is gone. Of all who find it stale only one may do that, and looks again first: another's fresh lock would go else.
+ */
+async function takeAway(path: string, content: string): Promise<void> {
+  const guard = `${path}.away`;
+  if (await isStale(guard)) await rm(guard, { force: true });
+  if (!(await tryCreate(guard, content))) return;
+  try {
+    if (await isStale(path)) await rm(path, { force: true });
+  } finally {
+    await rm(guard, { force: true });
   }
 }
 
@@ -56,19 +71,8 @@ async function takeAway(path: string, stale: string): Promise<void> {
  */
 export async function tryLock(path: string): Promise<Lock | undefined> {
   const content = `${hostname()} ${process.pid} ${randomUUID()}`;
-  const own = `${path}.${randomUUID().slice(0, 8)}`;
-  await writeFile(own, content, { mode: 0o600 });
-  try {
-    const stale = await isStale(path);
-    if (stale !== undefined) await takeAway(path, stale);
-    // A link is there with its whole content or not at all.
-    await link(own, path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return undefined;
-    throw error;
-  } finally {
-    await rm(own, { force: true });
-  }
+  if (await isStale(path)) await takeAway(path, content);
+  if (!(await tryCreate(path, content))) return undefined;
   const timer = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), STALE_MS / 4);
   timer.unref();
   return {

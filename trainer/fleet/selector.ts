@@ -39,7 +39,7 @@ export function parseSelector(text: string): Selector {
   for (const word of text.split(',').map((part) => part.trim())) {
     const [key, value] = word.split('=');
     if (value !== undefined) {
-      if (!(key in CONDITIONS) || value === '')
+      if (!Object.hasOwn(CONDITIONS, key) || value === '')
         throw new Refusal('usage/selector', `"${word}" asks for what no gateway says; there are ${Object.keys(CONDITIONS).join(', ')}`);
       conditions.push({ key: key as keyof typeof CONDITIONS, value });
     } else if (NAME.test(word)) names.push(word);

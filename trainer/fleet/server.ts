@@ -10,7 +10,7 @@ import type { Lock } from './lock.ts';
 import type { Repository } from './repository.ts';
 import { RESPONDER_DEFAULTS, Responder, type ResponderCounters, type ResponderOptions } from './responder.ts';
 import { advance, hasGoneBack, isWithdrawn, listenAgain, observe, type Rollout, releasedTo } from './rollout.ts';
-import { changeRollout, readRollouts, signSites } from './rollout-store.ts';
+import { changeRollout, readRollouts, signSites, sitesOfRollout } from './rollout-store.ts';
 
 /** How often the folder is looked at for what other processes did, and time's rules are applied. */
 const TICK_MS = 500;
@@ -186,8 +186,7 @@ export class FleetServer {
   #allow(sites: readonly string[], rollouts: readonly Rollout[]): void {
     const allowed = new Map(sites.map((site) => [site, new Set<string>()]));
     for (const rollout of rollouts)
-      for (const site of new Set(releasedTo(rollout).map((name) => name.split('/')[0])))
-        for (const object of Object.keys(rollout.objects)) allowed.get(site)?.add(object);
+      for (const site of sitesOfRollout(rollout)) for (const object of Object.keys(rollout.objects)) allowed.get(site)?.add(object);
     this.#allowed = allowed;
   }
 

@@ -24,7 +24,7 @@ const CONFIRMED = { bundle: 2, adapter: 1 } as const;
 /**
  * What a site's role says, from nothing but the rollouts: for each gateway and place the newest push that it may run and what it may go back to, and the
  * last that were withdrawn. What is older is left out; if a newer one is withdrawn, it is listed again. So the metadata stay as small as what the site
- * runs: about 750 bytes for each push, and a name for each gateway in it.
+ * runs: under 600 bytes for each push, and a name for each gateway in it.
  */
 export function siteTargets(site: string, rollouts: readonly Rollout[]): TargetFile[] {
   const newestFirst = rollouts.filter((rollout) => ofSite(site, releasedTo(rollout)).length > 0).sort((a, b) => b.number - a.number);
