@@ -37,7 +37,7 @@ export class Transfer {
   readonly #atMost: number;
   readonly #roundTrip: RoundTrip;
   #have: ChunkMap | undefined;
-  /** Chunks that were asked for and have not come, and when; NaN after the first time, for then an answer tells no round trip. */
+  /** Chunks that were asked for and have not come, and when; and those that were asked for more than once, whose answers tell no round trip. */
   readonly #asked = new Map<number, number>();
   readonly #askedBefore = new Set<number>();
   #window = FIRST_WINDOW;
@@ -99,6 +99,7 @@ export class Transfer {
     const askedMs = this.#asked.get(index);
     this.#asked.delete(index);
     if (askedMs !== undefined && !this.#askedBefore.has(index)) this.#roundTrip.measure(nowMs - askedMs);
+    else this.#roundTrip.heard();
     if (index >= this.#have.chunks || this.#have.has(index)) return undefined;
     this.#have.add(index);
     this.#window = Math.min(MOST_WINDOW, this.#window + 1);
