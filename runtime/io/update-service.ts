@@ -11,7 +11,7 @@ import { refusalOf, type TrialTimes, UpdateSteps } from './update-steps.ts';
 import type { UpdateStorage } from './update-storage.ts';
 
 /** Between two messages that differ in numbers only, milliseconds. */
-const STATE_MS = 1000;
+const STATE_MS = 3000;
 
 export interface UpdateServiceOptions {
   readonly site: string;
