@@ -4,6 +4,7 @@ import type { Manifest } from '../models/bundle/schema/manifest.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
 import type { AlarmState } from './decide/alarm.ts';
+import type { KeptAlarm } from './decide/alarm-states.ts';
 import { Decisions, type WindowAnswer } from './decide/decisions.ts';
 import { decisionSettings } from './decide/settings.ts';
 import { AdapterStore } from './io/adapter-store.ts';
@@ -27,6 +28,8 @@ export interface DecisionLoopOptions {
   readonly programs: URL;
   /** Where the machines' references are kept; without it they are forgotten at the end. */
   readonly referencesFolder?: string;
+  /** Alarms from before a restart. */
+  readonly keptAlarms?: ReadonlyMap<string, KeptAlarm>;
   /** Where streams' adapters are kept, and the files of those that begin with one; without it what is given is forgotten at the end. */
   readonly adapters?: { readonly folder: string; readonly configured?: Readonly<Record<string, string>> };
 }
@@ -101,6 +104,7 @@ export class DecisionLoop {
     const decisions = new Decisions(
       { settings: decisionSettings(manifest), classes: classes.length, stride: recipe.stride, largestStreams },
       (name, values, windows) => references.commissioned(streams, name, values, windows),
+      options.keptAlarms,
     );
     const store = referencesFolder === undefined ? undefined : new ReferenceStore(referencesFolder);
     const kept = await store
@@ -155,6 +159,11 @@ export class DecisionLoop {
    */
   setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
     return this.#adapters.set(this.#streams, stream, bytes);
+  }
+
+  /** All alarms that are not normal: what must outlive a restart. */
+  keptAlarms(): ReadonlyMap<string, KeptAlarm> {
+    return this.#decisions.keptAlarms();
   }
 
   freeIdle(nowMs: number, idleMs: number): number {
