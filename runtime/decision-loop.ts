@@ -4,6 +4,7 @@ import type { Manifest } from '../models/bundle/schema/manifest.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
 import type { AlarmState } from './decide/alarm.ts';
+import type { KeptAlarm } from './decide/alarm-states.ts';
 import { type DecisionOptions, Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
 import { decisionSettings } from './decide/settings.ts';
 import { AdapterStore } from './io/adapter-store.ts';
@@ -27,6 +28,8 @@ export interface DecisionLoopOptions {
   readonly programs: URL;
   /** Where the machines' references are kept; without it they are forgotten at the end. */
   readonly referencesFolder?: string;
+  /** Alarms from before a restart. */
+  readonly keptAlarms?: ReadonlyMap<string, KeptAlarm>;
   /** Where streams' adapters are kept, and the files of those that begin with one; without it what is given is forgotten at the end. */
   readonly adapters?: { readonly folder: string; readonly configured?: Readonly<Record<string, string>> };
 }
@@ -99,7 +102,11 @@ export class DecisionLoop {
       options.adapters && new AdapterStore(options.adapters.folder, options.adapters.configured),
       (error, stream) => events.onAdapterError?.(error, stream),
     );
-    const decisions = new Decisions(decisionOptions(manifest, largestStreams), (...commissioned) => loop.#commissioned(...commissioned));
+    const decisions = new Decisions(
+      decisionOptions(manifest, largestStreams),
+      (...commissioned) => loop.#commissioned(...commissioned),
+      options.keptAlarms,
+    );
     const loop = new DecisionLoop(options, events, memory, { manifest, inference, decisions, references, adapters });
     return loop;
   }
@@ -215,6 +222,11 @@ export class DecisionLoop {
    */
   setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
     return this.#deciding.adapters.set(this.#streams, stream, bytes);
+  }
+
+  /** All alarms that are not normal: what must outlive a restart. */
+  keptAlarms(): ReadonlyMap<string, KeptAlarm> {
+    return this.#deciding.decisions.keptAlarms();
   }
 
   freeIdle(nowMs: number, idleMs: number): number {

@@ -7,10 +7,12 @@ import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema 
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
 import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
+import { AlarmStore } from './io/alarm-store.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
 import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
 import { misfits } from './io/fit.ts';
+import { lockFolder } from './io/folder-lock.ts';
 import { type HttpServer, startHttpServer } from './io/http-server.ts';
 import { LatestMessages } from './io/latest-messages.ts';
 import { LimitedLog } from './io/limited-log.ts';
@@ -47,7 +49,7 @@ export interface RunningGateway {
  * Composition root of the gateway: broker and ports in, decisions out. Resolves when the bundle is proved and the ports are being opened; the broker
  * may come later.
  *
- * @throws BundleRefusal where the bundle is refused, ConfigurationRefusal where the HTTP port is taken
+ * @throws BundleRefusal where the bundle is refused, ConfigurationRefusal where another process works in the state folder or the HTTP port is taken
  */
 export async function startGateway(
   configuration: GatewayConfiguration,
@@ -63,6 +65,20 @@ export async function startGateway(
   const identity = { gateway, version, instance, startedAt };
   const now = () => performance.now();
 
+  // What must outlive a restart. A disk that cannot be written costs that, and not the decisions.
+  const troubleOf = (path: string) => (error: Error) => limited.warn(path, { path, error: error.message }, 'state not kept');
+  const unlock = await lockFolder(stateFolder).catch((error: Error) => {
+    if (error instanceof ConfigurationRefusal) throw error;
+    troubleOf(stateFolder)(error);
+    return async () => {};
+  });
+  const alarmFile = join(stateFolder, 'alarms.json');
+  const alarmStore = new AlarmStore(alarmFile);
+  const keptAlarms = await alarmStore.read().catch((error: Error) => {
+    troubleOf(alarmFile)(error);
+    return undefined;
+  });
+
   // In: what streams send, watched and decided.
   const watch = new SignalWatch(largestStreams, (kind, stream, detail) =>
     limited.warn(`stream ${kind}`, { kind, stream, detail }, 'stream'),
@@ -73,6 +89,7 @@ export async function startGateway(
     largestStreams,
     programs,
     referencesFolder: join(stateFolder, 'references'),
+    keptAlarms,
     adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
   };
   const updates = configuration.update && new Updates(configuration, loopOptions, limited);
@@ -95,7 +112,10 @@ export async function startGateway(
         },
       },
     );
-  const loop = await (updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle));
+  const loop = await (updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle)).catch(async (error: Error) => {
+    await unlock();
+    throw error;
+  });
   const accept = (stream: string, frame: SampleFrame) => {
     const arrivedMs = now();
     watch.observe(stream, frame, arrivedMs, loop.accept(stream, frame, arrivedMs));
@@ -103,10 +123,14 @@ export async function startGateway(
   for (const misfit of misfits(configuration, loop.manifest)) log.warn({ misfit }, 'the bundle does not fit');
 
   // Out: diagnoses as they come, alarms by way of the disk.
-  const alarms = new AlarmWatch(instance);
+  const alarms = new AlarmWatch(
+    instance,
+    [...(keptAlarms ?? [])].map(([stream, { alarm }]) => [stream, alarm] as const),
+  );
   const outbox = await Outbox.open({ files: folderFiles(join(stateFolder, 'outbox')), ...configuration.outbox }).catch(
     async (cause: Error) => {
       await loop.stop();
+      await unlock();
       throw new ConfigurationRefusal(`stateFolder: ${stateFolder} cannot be read (${cause.message}); mend it or name another`, { cause });
     },
   );
@@ -210,10 +234,12 @@ export async function startGateway(
     const busyMs = loop.busyMs(now());
     return busyMs > STALLED_MS ? `the model has not answered for ${(busyMs / 1000).toFixed(0)} s` : undefined;
   };
+  const saveAlarms = () => alarmStore.save(loop.keptAlarms()).catch(troubleOf(alarmFile));
   let knownFailures = 0;
   const timer = setInterval(() => {
     loop.freeIdle(now(), IDLE_MS);
     watch.check(now());
+    saveAlarms();
     if (link.online) follow(guard.check(now()));
     sendStatus();
     const { failures } = outbox.health;
@@ -238,7 +264,10 @@ export async function startGateway(
       await updates?.stop();
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();
+      // The first waits for a write that is under way.
+      for (let round = 0; round < 2; round++) await saveAlarms();
       await loop.stop();
+      await unlock();
     })();
     return stopping;
   };

@@ -20,6 +20,8 @@ async function main(): Promise<void> {
     const notifier = createServiceNotifier(gateway.sickness, (error) => log.warn({ error: error.message }, 'systemd-notify'));
     const stop = () => {
       notifier.stopping();
+      // Whoever started this may live on and keep it open.
+      process.stdin.pause();
       void gateway.stop();
     };
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);

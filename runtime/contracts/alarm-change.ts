@@ -19,13 +19,14 @@ export type AlarmChange = z.infer<typeof alarmChangeSchema>;
 
 /** What was each stream's alarm last. */
 export class AlarmWatch {
-  readonly #states = new Map<string, AlarmState>();
+  readonly #states: Map<string, AlarmState>;
   readonly #instance: string;
   #count = 0;
 
-  /** @param instance unique to this run of the gateway */
-  constructor(instance: string) {
+  /** @param instance unique to this run of the gateway @param known states from before a restart */
+  constructor(instance: string, known: Iterable<readonly [string, AlarmState]> = []) {
     this.#instance = instance;
+    this.#states = new Map(known);
   }
 
   /** @returns the change, where there is one. A stream that was never seen was normal. */

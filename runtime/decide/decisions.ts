@@ -1,4 +1,5 @@
 import type { AlarmState } from './alarm.ts';
+import type { KeptAlarm } from './alarm-states.ts';
 import { Commissioning } from './commissioning.ts';
 import type { DecisionSettings } from './settings.ts';
 import { StreamDecider, type StreamDecision, type WindowPlace } from './stream-decider.ts';
@@ -50,9 +51,19 @@ export class Decisions {
   /** Streams that are gone while their alarm was not normal, longest gone first. */
   readonly #gone = new Map<string, StreamState>();
 
-  constructor(options: DecisionOptions, onCommissioned: OnCommissioned = () => {}) {
+  /** @param kept alarms from before a restart: of streams that are gone until they return */
+  constructor(options: DecisionOptions, onCommissioned: OnCommissioned = () => {}, kept: ReadonlyMap<string, KeptAlarm> = new Map()) {
     this.#options = options;
     this.#onCommissioned = onCommissioned;
+    for (const [stream, alarm] of kept) this.#gone.set(stream, this.#newState(alarm));
+  }
+
+  /** All alarms that are not normal. */
+  keptAlarms(): Map<string, KeptAlarm> {
+    const kept = new Map<string, KeptAlarm>();
+    for (const streams of [this.#gone, this.#streams])
+      for (const [stream, { decider }] of streams) if (decider.kept) kept.set(stream, decider.kept);
+    return kept;
   }
 
   /** The decisions of another bundle: alarms go on, and what was known of healthy windows of another base does not. */
@@ -127,12 +138,16 @@ export class Decisions {
   #stateOf(stream: string): StreamState {
     let state = this.#streams.get(stream);
     if (!state) {
-      const { settings, classes, stride } = this.#options;
-      state = this.#gone.get(stream) ?? { decider: new StreamDecider(settings, classes, stride), commissioning: undefined };
+      state = this.#gone.get(stream) ?? this.#newState();
       this.#gone.delete(stream);
       this.#streams.set(stream, state);
     }
     return state;
+  }
+
+  #newState(kept?: KeptAlarm): StreamState {
+    const { settings, classes, stride } = this.#options;
+    return { decider: new StreamDecider(settings, classes, stride, kept), commissioning: undefined };
   }
 
   #commission(stream: string, state: StreamState, features: Float32Array, healthy: boolean): void {

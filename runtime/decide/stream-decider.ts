@@ -1,5 +1,6 @@
 import { type AlarmState, nextAlarm } from './alarm.ts';
 import { CLEAR, type Evidence, nextCondition } from './alarm-condition.ts';
+import type { KeptAlarm } from './alarm-states.ts';
 import { conformalPValue } from './conformal.ts';
 import type { DecisionSettings } from './settings.ts';
 import { LogProbabilitySum } from './smoothing.ts';
@@ -41,12 +42,16 @@ export class StreamDecider {
   #condition = CLEAR;
   #alarm: AlarmState = 'normal';
 
-  constructor(settings: DecisionSettings, classes: number, stride: number) {
+  /** @param kept the alarm as it was before a restart */
+  constructor(settings: DecisionSettings, classes: number, stride: number, kept?: KeptAlarm) {
     this.#settings = settings;
     this.#stride = stride;
     this.#leastPValue = conformalPValue(settings.healthyScores, 1);
     this.#smoothed = new LogProbabilitySum(settings.smoothingWindows, classes);
     this.#novelty = new Float64Array(settings.smoothingWindows);
+    if (!kept) return;
+    this.#alarm = kept.alarm;
+    this.#condition = { raised: kept.raised, against: 0 };
   }
 
   /** Another bundle's decisions of the same stream: smoothing begins anew, the alarm does not. */
@@ -59,6 +64,11 @@ export class StreamDecider {
 
   get alarm(): AlarmState {
     return this.#alarm;
+  }
+
+  /** What must outlive a restart; undefined while the alarm is normal. */
+  get kept(): KeptAlarm | undefined {
+    return this.#alarm === 'normal' ? undefined : { alarm: this.#alarm, raised: this.#condition.raised };
   }
 
   /** own: probabilities of this window [classes]; novelty: its score, where the graph gives one */

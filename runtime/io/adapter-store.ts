@@ -1,6 +1,6 @@
 import { readFileSync, rmSync } from 'node:fs';
-import { mkdir, open, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writeWhole } from './whole-file.ts';
 
 /** Adapters on disk: one safetensors file a stream, replaced as a whole. A stream's name is a topic level, so it cannot leave the folder. */
 export class AdapterStore {
@@ -23,18 +23,8 @@ export class AdapterStore {
     return own ?? (Object.hasOwn(this.#configured, stream) ? readFileSync(this.#configured[stream]) : undefined);
   }
 
-  /** A crash leaves the old one or the new one. */
   async write(stream: string, bytes: Uint8Array): Promise<void> {
-    await mkdir(this.#folder, { recursive: true });
-    const fresh = `${this.#path(stream)}.new`;
-    const file = await open(fresh, 'w');
-    try {
-      await file.writeFile(bytes);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(fresh, this.#path(stream));
+    await writeWhole(this.#path(stream), bytes);
   }
 
   remove(stream: string): void {

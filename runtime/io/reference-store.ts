@@ -1,6 +1,7 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { decodeReference, encodeReference, type StreamReference } from '../decide/stream-reference.ts';
+import { writeWhole } from './whole-file.ts';
 
 const SUFFIX = '.json';
 
@@ -38,16 +39,7 @@ export class ReferenceStore {
   async write(reference: StreamReference): Promise<void> {
     const text = encodeReference(reference);
     decodeReference(text);
-    const path = join(this.#folder, `${reference.stream}${SUFFIX}`);
-    const fresh = `${path}.new`;
-    const file = await open(fresh, 'w');
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(fresh, path);
+    await writeWhole(join(this.#folder, `${reference.stream}${SUFFIX}`), text);
   }
 
   async remove(stream: string): Promise<void> {

@@ -238,6 +238,32 @@ describe('two gateways of one name', () => {
   );
 });
 
+describe('a restart', () => {
+  it('neither forgets an alarm nor tells of it again; a second gateway on the same state folder is refused meanwhile', async () => {
+    const { url } = await broker();
+    const seen = await watcher(url);
+    const first = await gatewayOn(url);
+    await vi.waitFor(() => expect(seen.status()?.state).toBe('online'), patient);
+    await sendNoise(seen.client, 'm', 0, 512);
+    await vi.waitFor(() => expect(seen.of(TOPICS.diagnosis('m'))).toHaveLength(1), patient);
+    first.operate('m', 'shelve');
+    await vi.waitFor(() => expect(seen.of(TOPICS.alarm('m'))).toHaveLength(1), patient);
+    await expect(liveGateway({ bundle, broker: { url } }, first.folder)).rejects.toThrow(
+      /^stateFolder: .* is in use by process \d+; stop it/,
+    );
+    await first.stop();
+
+    const second = await gatewayOn(url, {}, first.folder);
+    await vi.waitFor(() => expect(seen.status()?.instance).toBe(second.status().instance), patient);
+    // Known to the operator before its first window has come.
+    expect(second.operate('m', 'acknowledge')).toBe('shelved');
+    await sendNoise(seen.client, 'm', 0, 512, { epoch: 1 });
+    await vi.waitFor(() => expect(seen.of(TOPICS.diagnosis('m')).at(-1)).toMatchObject({ epoch: 1, alarm: 'shelved' }), patient);
+    expect(second.operate('m', 'unshelve')).not.toBe('shelved');
+    await vi.waitFor(() => expect(seen.of(TOPICS.alarm('m'))).toHaveLength(2), patient);
+  });
+});
+
 describe('over HTTP', () => {
   it('gives counters to Prometheus and health to whoever asks', async () => {
     const { seen, gateway } = await plant({ http: { port: 0 } });
