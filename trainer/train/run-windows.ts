@@ -7,14 +7,18 @@ import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { traceForward } from '../../models/training/trace-training.ts';
 import type { Windows } from '../data/windows.ts';
+import { pickWindows } from '../evaluate/sampling.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { bankOfMeans, subtractReferences, tokenMeans } from './reference-bank.ts';
 
 /** Windows a run. */
 const BATCH = 64;
 
+/** Windows whose features are in memory at a time where only what comes of them is wanted. */
+const PART = 4096;
+
 /** Rows of several runs one after the other. */
-function joined(rows: readonly Float32Array[]): Float32Array {
+export function joinRows(rows: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(rows.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of rows) {
@@ -33,7 +37,7 @@ export async function runWindows(
   output: string,
 ): Promise<Float32Array> {
   const session = await engine.load({ graph });
-  const rows: Float32Array[] = [];
+  let rows = new Float32Array(0);
   const size = window * channels;
   for (let from = 0; from < windows.count; from += BATCH) {
     const count = Math.min(BATCH, windows.count - from);
@@ -41,10 +45,12 @@ export async function runWindows(
       window: floatTensor(windows.samples.subarray(from * size, (from + count) * size), [count, window, channels]),
       scale: floatTensor(new Float32Array(count * channels).fill(1), [count, channels]),
     };
-    rows.push((await session.run(feeds))[output].values as Float32Array);
+    const made = (await session.run(feeds))[output].values as Float32Array;
+    if (from === 0) rows = new Float32Array((made.length / count) * windows.count);
+    rows.set(made, from * (made.length / count));
   }
   await session.release();
-  return joined(rows);
+  return rows;
 }
 
 /** Mean and inverse deviation of every feature over the windows, as the network's statistics; tokens of one kind share theirs. */
@@ -106,11 +112,17 @@ export async function runNetwork(
   windows: Windows,
 ): Promise<{ logits: Float32Array; embeddings: Float32Array }> {
   const network = createNetwork(options);
-  const features = await standardizedFeatures(engine, network, weights.statistics, windows);
   const runner = await FeatureRunner.create(engine, network, weights.statistics);
-  const made = await runner.run(weights.parameters, features, windows.count);
+  const [logits, embeddings]: [Float32Array[], Float32Array[]] = [[], []];
+  for (let from = 0; from < windows.count; from += PART) {
+    const rows = Array.from({ length: Math.min(PART, windows.count - from) }, (_, row) => from + row);
+    const part = pickWindows(windows, rows);
+    const made = await runner.run(weights.parameters, await standardizedFeatures(engine, network, weights.statistics, part), part.count);
+    logits.push(made.logits);
+    embeddings.push(made.embeddings);
+  }
   await runner.release();
-  return made;
+  return { logits: joinRows(logits), embeddings: joinRows(embeddings) };
 }
 
 /** Runs a network on features that were made once, with whatever parameters it has just now. */
@@ -141,7 +153,7 @@ export class FeatureRunner {
       logits.push(taken(made.logits));
       embeddings.push(taken(made.embedding));
     }
-    return { logits: joined(logits), embeddings: joined(embeddings) };
+    return { logits: joinRows(logits), embeddings: joinRows(embeddings) };
   }
 
   release(): Promise<void> {

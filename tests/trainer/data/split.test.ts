@@ -7,6 +7,7 @@ import { openRecordingSet, parseCondition, type RecordingEntry, select } from '.
 import { parseRelabel, relabelSet } from '../../../trainer/data/relabel.ts';
 import { type Fold, type Split, type SplitRule, splitRecordings, validationFolds } from '../../../trainer/data/split.ts';
 import { Refusal } from '../../../trainer/refusal.ts';
+import { samplesOf } from '../../support/recordings.ts';
 import { folderWith } from './files.ts';
 
 const WINDOW = 512;
@@ -294,10 +295,10 @@ describe('pieces', () => {
       { entry: set.recordings[0], range: { start: 100, length: 5 } },
       { entry: set.recordings[1] },
     ]);
-    expect([[...one.samples], one.length, one.entry.file]).toEqual([[100, 101, 102, 103, 104], 5, '0.f32']);
-    expect([other.length, other.samples[2999]]).toEqual([3000, 3000]);
+    expect([[...samplesOf(one)], one.length, one.entry.file]).toEqual([[100, 101, 102, 103, 104], 5, '0.f32']);
+    expect([other.length, samplesOf(other)[2999]]).toEqual([3000, 3000]);
     const [slow] = await readPieces(set, [{ entry: set.recordings[0], range: { start: 1000, length: 1000 } }], ['x'], 500);
-    expect([slow.sampleRateHz, slow.length, Math.round(slow.samples[250])]).toEqual([500, 500, 1500]);
+    expect([slow.sampleRateHz, slow.length, Math.round(samplesOf(slow)[250])]).toEqual([500, 500, 1500]);
   });
 
   it('of two rates or sets of channels are refused by name', async () => {

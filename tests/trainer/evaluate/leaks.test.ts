@@ -4,16 +4,17 @@ import { describe, expect, it } from 'vitest';
 import { Random } from '../../../models/networks/random.ts';
 import { findLeaks, refuseLeaks } from '../../../trainer/data/leaks.ts';
 import { type ReadPiece, readPieces } from '../../../trainer/data/pieces.ts';
-import { openRecordingSet, parseCondition, type Recording, select } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, openRecordingSet, parseCondition, type Recording, select } from '../../../trainer/data/recording-set.ts';
 import { type SplitRule, splitRecordings } from '../../../trainer/data/split.ts';
 import { Refusal } from '../../../trainer/refusal.ts';
+import { samplesOf } from '../../support/recordings.ts';
 
 const WINDOW = 128;
 const LENGTH = 1000;
 
 function recording(file: string, samples: Float32Array, more: Record<string, unknown> = {}): Recording {
   const entry = { file, label: 'a', n_samples: samples.length, n_channels: 1, dtype: 'float32' as const, sample_rate_hz: 1000, ...more };
-  return { entry, label: 'a', channels: ['x'], sampleRateHz: 1000, samples, length: samples.length };
+  return heldRecording({ entry, label: 'a', channels: ['x'], sampleRateHz: 1000 }, samples);
 }
 const noise = (seed: number, length = LENGTH) => {
   const random = new Random(seed);
@@ -39,8 +40,8 @@ describe('the leak detector', () => {
       ['recording', 'a', 'a'],
       ['recording', 'b', 'copy'],
     ]);
-    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false })).toThrow(Refusal);
-    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false })).toThrow(
+    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false, searched: 1 })).toThrow(Refusal);
+    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false, searched: 1 })).toThrow(
       /a is on both sides; copy and b have the same content/,
     );
   });
@@ -96,7 +97,7 @@ describe('the leak detector', () => {
     ];
     const [theirs, own] = [noise(1), noise(9)];
     const alike = labelled('alike', 'a', toned(theirs.map((value, t) => 0.4 * value + 0.92 * own[t])));
-    const copy = labelled('copy', 'a', train[1].samples.subarray(100));
+    const copy = labelled('copy', 'a', samplesOf(train[1]).subarray(100));
     const leaksIn = async (side: Recording[]) =>
       (await findLeaks(side, [alike, copy], { window: WINDOW, threshold: 0.9 })).leaks.map((leak) => [leak.train, leak.test]);
     expect(await leaksIn(train)).toEqual([['a2', 'copy']]);
