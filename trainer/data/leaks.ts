@@ -64,9 +64,9 @@ export interface LeakReport {
  *
  * A time block of a recording whose other blocks train is looked for in the other recordings alone; of its own recording the gap is all that can be
  * asked. Where it is found in another recording, the training part of its own is looked for there as well: if that is as like the other one, but every
- * window at a lag of its own, the two are alike by nature (the same shaft turns in both) and it is no leak; a copy has one lag.
+ * window at a lag of its own (most at least), the two are alike by nature (the same shaft turns in both) and it is no leak; a copy has one lag.
  *
- * Takes up to about ten seconds of one core for sets like cwru12 and uet_motor1k, of which two windows a part are looked for, and half a minute
+ * Takes up to about ten seconds of one core for sets like cwru12 and uet_motor1k, of which two windows a part are looked for, and a minute
  * for larger ones, of which {@link LeakReport.searched} tells how much was searched. Samples are read by stretches.
  */
 export async function findLeaks(train: readonly ReadPiece[], test: readonly ReadPiece[], options: LeakOptions): Promise<LeakReport> {
@@ -114,7 +114,7 @@ export async function findLeaks(train: readonly ReadPiece[], test: readonly Read
 }
 
 /**
- * Whether what a test window was found in resembles its recording's own training part as well, each window at another lag. Never where nothing of its
+ * Whether what a test window was found in resembles its recording's own training part as well, most windows at another lag. Never where nothing of its
  * recording trains.
  */
 async function areAlikeByNature(
@@ -131,7 +131,8 @@ async function areAlikeByNature(
   if (2 * alike.length <= own.length || own.length === 0) return false;
   const lag = start - probe.start;
   const isMoved = (one: Found) => Math.abs(one.start - one.probe.start - lag) <= 2 * fileStep(part);
-  return !found.some((one) => one.correlation === one.probe.likeness && isMoved(one));
+  const moved = found.filter((one) => one.correlation === one.probe.likeness && isMoved(one));
+  return 2 * moved.length < alike.length;
 }
 
 /** A recording's label before it was made coarser. */

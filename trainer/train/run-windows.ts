@@ -15,7 +15,7 @@ import { bankOfMeans, subtractReferences, tokenMeans } from './reference-bank.ts
 const BATCH = 64;
 
 /** Windows whose features are in memory at a time where only what comes of them is wanted. */
-const PART = 4096;
+const PART = 2048;
 
 /** Rows of several runs one after the other. */
 export function joinRows(rows: readonly Float32Array[]): Float32Array {

@@ -149,4 +149,40 @@ describe('a resampled recording', () => {
     expect(made.length).toBe(300);
     for (const [at, value] of samplesOf(made).entries()) expect(value).toBeCloseTo(Math.floor(at / 100), 5);
   });
+
+  it('read by stretches, in any order, is bit by bit the whole', () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          length: fc.integer({ min: 1, max: 3000 }),
+          channels: fc.integer({ min: 1, max: 3 }),
+          rateHz: fc.constantFrom(250, 999, 1600, 4410),
+          snapshot: fc.option(fc.integer({ min: 1, max: 3500 })),
+          places: fc.array(fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true })), {
+            maxLength: 8,
+          }),
+        }),
+        ({ length, channels, rateHz, snapshot, places }) => {
+          const samples = Float32Array.from({ length: length * channels }, (_, at) => Math.sin(at * at * 0.013) + (at % 7));
+          const names = ['x', 'y', 'z'].slice(0, channels);
+          const recording = recordingOf(samples, names, 2000, snapshot === null ? {} : { snapshot_len: snapshot });
+          const ratio = rateRatio(2000, rateHz);
+          const unit = Math.min(length, snapshot ?? length);
+          const parts = Array.from({ length: Math.ceil(length / unit) }, (_, index) =>
+            resample(samples.subarray(index * unit * channels, (index + 1) * unit * channels), channels, ratio),
+          );
+          const whole = parts.flatMap((part) => [...part]);
+          const made = resampleRecording(recording, rateHz);
+          expect(made.length).toBe(whole.length / channels);
+          for (const [from, share] of places) {
+            const start = Math.floor(from * made.length);
+            const count = Math.floor(share * (made.length - start));
+            expect([...made.read(start, count)]).toEqual(whole.slice(start * channels, (start + count) * channels));
+          }
+          expect([...samplesOf(made)]).toEqual(whole);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
 });

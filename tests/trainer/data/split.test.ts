@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Piece, pieceLength, readPieces, timeBlocks } from '../../../trainer/data/pieces.ts';
+import { nextStretch, type Piece, pieceLength, readPieces, timeBlocks } from '../../../trainer/data/pieces.ts';
 import { openRecordingSet, parseCondition, type RecordingEntry, select } from '../../../trainer/data/recording-set.ts';
 import { parseRelabel, relabelSet } from '../../../trainer/data/relabel.ts';
 import { type Fold, type Split, type SplitRule, splitRecordings, validationFolds } from '../../../trainer/data/split.ts';
@@ -70,6 +70,16 @@ describe('a split', () => {
     expect(validation.range!.start - train.range!.length).toBe(4 * WINDOW);
     const [early, late] = timeBlocks(entry('a', 0, { snapshot_len: 2560, n_samples: 40 * 2560 }), 0.15)!;
     expect([early.range!.length, late.range!.start, late.range!.length].map((at) => at / 2560)).toEqual([33, 34, 6]);
+  });
+
+  it('leaves the gap to the next stretch of a recording that cleaning cut, too', () => {
+    const cut = (start: number, length: number) => entry(`a_from${start}`, 0, { cut_from: 'a', cut_start: start, n_samples: length });
+    const stretches = [cut(0, 10_000), cut(10_100, 5000)];
+    const [[, held], [, last]] = stretches.map((one) => timeBlocks(one, 0.15, {}, nextStretch(one, stretches))!);
+    expect(held.range).toEqual({ start: 8500, length: 10_100 - WINDOW - 8500 });
+    expect(last.range!.start + last.range!.length).toBe(5000);
+    const far = cut(10_000 + WINDOW, 5000);
+    expect(timeBlocks(stretches[0], 0.15, {}, far)![1].range).toEqual({ start: 8500, length: 1500 });
   });
 
   it('by condition holds out whole recordings of a class that has only short ones, where it can spare one', () => {
