@@ -7,7 +7,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 
 const TREMOLO = new URL('../../dist/tremolo.js', import.meta.url).pathname;
 /** Tells the largest resident set of the process, in kB, as its last line on stderr. */
-const PEAK = `data:text/javascript,import{readFileSync,writeSync}from'node:fs';import{isMainThread}from'node:worker_threads';if(isMainThread)process.on('exit',()=>writeSync(2,readFileSync('/proc/self/status','utf8').match(/VmHWM:\\s+\\d+/)[0]+'\\n'))`;
+const PEAK = `data:text/javascript,import{readFileSync}from'node:fs';import{isMainThread}from'node:worker_threads';if(isMainThread)process.on('exit',()=>console.error(readFileSync('/proc/self/status','utf8').match(/VmHWM.*/)[0]))`;
 const CEILING_MB = 450;
 const STRETCH = 1 << 20;
 const KINDS = ['normal', 'dull', 'beat'];
@@ -43,7 +43,7 @@ function measured(cache: string, ...args: string[]): { result: { test: { windows
   const env = { ...process.env, XDG_CACHE_HOME: cache, NODE_OPTIONS: `--import "${PEAK}"` };
   const { status, stdout, stderr } = spawnSync(process.execPath, [TREMOLO, ...args, '--json'], { encoding: 'utf8', env });
   expect(status, stderr).toBe(0);
-  return { result: JSON.parse(stdout.trim().split('\n').at(-1)!), peakMb: Number(/VmHWM:\s+(\d+)\s*$/.exec(stderr)![1]) / 1024 };
+  return { result: JSON.parse(stdout.trim().split('\n').at(-1)!), peakMb: Number(/VmHWM:\s+(\d+) kB\s*$/.exec(stderr)![1]) / 1024 };
 }
 
 describe.skipIf(!isFull)(`a set of 600 MB${isFull ? '' : ' (skipped: takes minutes, TREMOLO_FULL is not set; or no Linux)'}`, () => {

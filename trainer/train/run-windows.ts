@@ -17,6 +17,16 @@ const BATCH = 64;
 /** Windows whose features are in memory at a time where only what comes of them is wanted. */
 const PART = 2048;
 
+function* partsOf(windows: Windows): Generator<Windows> {
+  for (let from = 0; from < windows.count; from += PART) {
+    const count = Math.min(PART, windows.count - from);
+    yield pickWindows(
+      windows,
+      Array.from({ length: count }, (_, row) => from + row),
+    );
+  }
+}
+
 /** Rows of several runs one after the other. */
 export function joinRows(rows: readonly Float32Array[]): Float32Array {
   const all = new Float32Array(rows.reduce((sum, part) => sum + part.length, 0));
@@ -56,21 +66,27 @@ export async function runWindows(
 /** Mean and inverse deviation of every feature over the windows, as the network's statistics; tokens of one kind share theirs. */
 export async function measureStatistics(engine: Engine, network: Network, windows: Windows): Promise<Float32Array> {
   const { window, channels } = network.frontEnd;
-  const features = await runWindows(engine, encodeOnnx(traceFrontEnd(network, 'float32')), windows, [window, channels], 'features');
-  const statistics = network.statistics.initialize(new Random(0));
-  const rowSize = features.length / windows.count;
-  let offset = 0;
-  for (const { kind, tokens, width } of network.parts) {
-    const mean = network.statistics.view(statistics, `${kind}.mean`);
-    const inverse = network.statistics.view(statistics, `${kind}.inverseDeviation`);
-    const [sum, square] = [new Float64Array(width), new Float64Array(width)];
-    for (let row = 0; row < windows.count; row++) {
-      for (let at = 0; at < tokens * width; at++) {
-        const value = features[row * rowSize + offset + at];
-        sum[at % width] += value;
-        square[at % width] += value * value;
+  const graph = encodeOnnx(traceFrontEnd(network, 'float32'));
+  const sums = network.parts.map(({ width }) => ({ sum: new Float64Array(width), square: new Float64Array(width) }));
+  for (const part of partsOf(windows)) {
+    const features = await runWindows(engine, graph, part, [window, channels], 'features');
+    let at = 0;
+    for (let row = 0; row < part.count; row++) {
+      for (const [index, { tokens, width }] of network.parts.entries()) {
+        const { sum, square } = sums[index];
+        for (let column = 0; column < tokens * width; column++) {
+          const value = features[at++];
+          sum[column % width] += value;
+          square[column % width] += value * value;
+        }
       }
     }
+  }
+  const statistics = network.statistics.initialize(new Random(0));
+  for (const [index, { kind, tokens, width }] of network.parts.entries()) {
+    const mean = network.statistics.view(statistics, `${kind}.mean`);
+    const inverse = network.statistics.view(statistics, `${kind}.inverseDeviation`);
+    const { sum, square } = sums[index];
     const count = windows.count * tokens;
     for (let column = 0; column < width; column++) {
       mean[column] = sum[column] / count;
@@ -78,7 +94,6 @@ export async function measureStatistics(engine: Engine, network: Network, window
       // A feature that never changed says nothing; without the floor its first change would drown all others.
       inverse[column] = 1 / Math.max(Math.sqrt(variance), 1e-2);
     }
-    offset += tokens * width;
   }
   return statistics;
 }
@@ -114,9 +129,7 @@ export async function runNetwork(
   const network = createNetwork(options);
   const runner = await FeatureRunner.create(engine, network, weights.statistics);
   const [logits, embeddings]: [Float32Array[], Float32Array[]] = [[], []];
-  for (let from = 0; from < windows.count; from += PART) {
-    const rows = Array.from({ length: Math.min(PART, windows.count - from) }, (_, row) => from + row);
-    const part = pickWindows(windows, rows);
+  for (const part of partsOf(windows)) {
     const made = await runner.run(weights.parameters, await standardizedFeatures(engine, network, weights.statistics, part), part.count);
     logits.push(made.logits);
     embeddings.push(made.embeddings);
