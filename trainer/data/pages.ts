@@ -2,7 +2,7 @@
  * Bytes of samples that all recordings of a process hold together. A set below that (the 12-class task of cwru12 takes 22 MB) is read once and stays; of a larger one
  * the pages that were used last stay.
  */
-const PAGE_BUDGET_BYTES = 48 * 2 ** 20;
+const PAGE_BUDGET_BYTES = 32 * 2 ** 20;
 /** Values of a page, 32 kB: a window that is read at random costs little more than itself. */
 const PAGE_VALUES = 8192;
 
