@@ -8,7 +8,7 @@ import { STUDENT } from '../../models/networks/attention-network.ts';
 import { createNetwork } from '../../models/networks/index.ts';
 import { BACKUP } from '../../models/networks/mixer-network.ts';
 import { Random } from '../../models/networks/random.ts';
-import type { Recording } from '../../trainer/data/recording-set.ts';
+import { heldRecording, type Recording } from '../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../trainer/data/windows.ts';
 import { argmaxRows, metricsOf } from '../../trainer/evaluate/metrics.ts';
 import { measureStatistics } from '../../trainer/train/run-windows.ts';
@@ -29,7 +29,7 @@ export function tinyRecordings(seconds = 4, seed = 5): Recording[] {
         for (const channel of [0, 1]) samples[2 * t + channel] = tone + knock + 0.2 * random.normal();
       }
       const entry = { file: `${label}${index}`, label, n_samples: length, n_channels: 2, dtype: 'float32' as const, sample_rate_hz: 1000 };
-      return { entry, label, channels: ['x', 'y'], sampleRateHz: 1000, samples, length };
+      return heldRecording({ entry, label, channels: ['x', 'y'], sampleRateHz: 1000 }, samples);
     }),
   );
 }

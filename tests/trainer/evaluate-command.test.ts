@@ -7,6 +7,7 @@ import { evaluate } from '../../trainer/commands/evaluate.ts';
 import type { BundleEvaluation } from '../../trainer/evaluate/evaluate-bundle.ts';
 import { ROBUSTNESS_SUITE } from '../../trainer/evaluate/robustness.ts';
 import { Refusal } from '../../trainer/refusal.ts';
+import { samplesOf } from '../support/recordings.ts';
 import { makeTinyBundle, tinyRecordings } from '../support/tiny-bundle.ts';
 
 type EntryChange = (index: number) => Record<string, unknown>;
@@ -15,9 +16,9 @@ type EntryChange = (index: number) => Record<string, unknown>;
 async function writeTinySet(change: EntryChange = () => ({}), channels = ['x', 'y']): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'tremolo-evaluate-'));
   await mkdir(join(folder, 'rec'));
-  const recordings = tinyRecordings(4, 11).map(({ entry, samples }, index) => ({
+  const recordings = tinyRecordings(4, 11).map(({ entry, ...recording }, index) => ({
     ...{ ...entry, file: `rec/${entry.file}.f32`, channels, machine: index % 2, ...change(index) },
-    samples,
+    samples: samplesOf(recording),
   }));
   for (const { file, samples } of recordings) await writeFile(join(folder, file), new Uint8Array(samples.buffer));
   const entries = recordings.map(({ samples, ...entry }) => entry);

@@ -123,8 +123,8 @@ describe('tremolo replay', () => {
     const recordings = tinyRecordings(3, 11);
     await execute('mkdir', ['-p', join(out, 'rec')]);
     const entries = await Promise.all(
-      recordings.map(async ({ samples, label, length }, index) => {
-        const codes = Int16Array.from(samples, (value) => Math.round(value * 1000));
+      recordings.map(async ({ read, label, length }, index) => {
+        const codes = Int16Array.from(read(0, length), (value) => Math.round(value * 1000));
         await writeFile(join(out, `rec/${index}.i16`), new Uint8Array(codes.buffer));
         const [x, y] = Array.from(Float32Array.of(0.001, 0.001));
         return {

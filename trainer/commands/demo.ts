@@ -87,13 +87,20 @@ async function writeReport(path: string, report: Record<string, unknown>): Promi
   await rename(`${path}.new`, path);
 }
 
+/** Samples read at a time to find the largest. */
+const SCALE_STRETCH = 4096;
+
 /** The test recordings, dealt out to so many sensors. */
 async function recordedSensors(set: RecordingSet, settings: PipelineRequest, machines: number): Promise<DemoSensor[]> {
   const { test } = splitRecordings(set.recordings, settings.split);
   const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
   // One range for all, as one make of sensor has.
   let largest = 1e-9;
-  for (const { samples } of recordings) for (const value of samples) largest = Math.max(largest, Math.abs(value));
+  for (const { read, length } of recordings) {
+    for (let at = 0; at < length; at += SCALE_STRETCH) {
+      for (const value of read(at, Math.min(SCALE_STRETCH, length - at))) largest = Math.max(largest, Math.abs(value));
+    }
+  }
   const scale = Math.fround(largest / 32_767);
   const count = Math.min(machines, recordings.length);
   return Array.from({ length: count }, (_, index) =>

@@ -1,5 +1,5 @@
 import { Refusal } from '../refusal.ts';
-import { type BlockOptions, type Piece, timeBlocks } from './pieces.ts';
+import { type BlockOptions, nextStretch, originOf, type Piece, timeBlocks } from './pieces.ts';
 import type { RecordingEntry } from './recording-set.ts';
 import { type Split, type SplitRule, splitRecordings } from './split.ts';
 
@@ -14,9 +14,9 @@ const HELD_SHARE = 0.15;
  */
 export function splitHealthy(recordings: readonly RecordingEntry[], rule: SplitRule, options: BlockOptions = {}): Split {
   const labelled = recordings.filter(({ label }) => label !== null);
-  const origins = new Set(labelled.map(({ cut_from: origin, file }) => origin ?? file));
+  const origins = new Set(labelled.map(originOf));
   if (rule.kind !== 'recordings' || origins.size >= 3) return splitRecordings(recordings, rule, options);
-  const blocks = labelled.map((entry) => threeBlocks(entry, options));
+  const blocks = labelled.map((entry) => threeBlocks(entry, options, nextStretch(entry, labelled)));
   const short = labelled.find((_, index) => !blocks[index]);
   if (short) throw new Refusal('data/short', `${short.file} is too short to be cut into training, validation and test; record longer`);
   const part = (index: 0 | 1 | 2) => blocks.map((three) => three![index]);
@@ -29,8 +29,8 @@ export function splitHealthy(recordings: readonly RecordingEntry[], rule: SplitR
   };
 }
 
-function threeBlocks(entry: RecordingEntry, options: BlockOptions): [Piece, Piece, Piece] | undefined {
-  const outer = timeBlocks(entry, HELD_SHARE, options);
+function threeBlocks(entry: RecordingEntry, options: BlockOptions, next?: RecordingEntry): [Piece, Piece, Piece] | undefined {
+  const outer = timeBlocks(entry, HELD_SHARE, options, next);
   if (!outer) return undefined;
   const [early, test] = outer;
   const inner = timeBlocks({ ...entry, n_samples: early.range!.length }, HELD_SHARE / (1 - HELD_SHARE), options);

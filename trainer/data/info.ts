@@ -143,7 +143,8 @@ function middle({ n_samples: total, snapshot_len: snapshot }: RecordingEntry, wa
 }
 
 async function pictureOf(set: RecordingSet, entry: RecordingEntry, channel: string): Promise<ClassPicture> {
-  const { samples } = await readRecording(set, entry, [channel], middle(entry, SPECTRUM_SAMPLES));
+  const { read, length } = await readRecording(set, entry, [channel], middle(entry, SPECTRUM_SAMPLES));
+  const samples = read(0, length);
   const from = Math.max(0, Math.floor((samples.length - WAVE_SAMPLES) / 2));
   const waveform = sparkline(extremes(samples.subarray(from, from + WAVE_SAMPLES), COLUMNS), COLUMNS);
   return { file: entry.file, channel, waveform, spectrum: sparkline(spectrumLevels(samples, COLUMNS), COLUMNS) };

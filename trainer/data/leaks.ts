@@ -1,6 +1,6 @@
 import { SlidingCorrelation } from '../evaluate/sliding-correlation.ts';
 import { Refusal } from '../refusal.ts';
-import { type ReadPiece, spread } from './pieces.ts';
+import { originOf, type ReadPiece, spread, startInOrigin } from './pieces.ts';
 import type { Recording } from './recording-set.ts';
 
 /** Training windows of a class that tell how alike its recordings are by nature. */
@@ -9,6 +9,13 @@ const USUAL_PROBES = 8;
 const MOST_PROBES = 4;
 /** Samples of training, times channels, times windows looked for in them: about 9 s of one core of a 2020s x86 server. */
 const COMPARISONS = 3.5e8;
+/** Values of training that are searched for test windows, and that tell how alike recordings are; of a larger set stretches, evenly spread. */
+const MOST_SEARCHED = 1e8;
+const MOST_COMPARED = 2e7;
+/** Samples searched at a time. */
+const STRETCH = 1 << 16;
+/** Windows of a recording's training part that tell whether it is like another one as a copy is, or by nature. */
+const OWN_PROBES = 4;
 
 export interface LeakOptions {
   /** Samples a window. */
@@ -41,18 +48,26 @@ export interface LeakReport {
   readonly usualLikeness: number;
   /** Whether that is above the threshold, so that signals were not compared. */
   readonly signalsRepeat: boolean;
+  /** Share of the training part's samples in which test windows were looked for; below 1 where the set is too large for all. */
+  readonly searched: number;
 }
 
 /**
  * Looks for what would let a model recognise the test instead of understanding it: a recording on both sides (by file name, by `sha256`, or
- * pieces of one file that lie closer than a gap), and stretches of signal of recordings that training has nothing of, under another name.
+ * pieces of one file that lie closer than a gap), and stretches of signal that are on both sides under another name.
  *
  * Signals are compared by the correlation of z-scored windows at every lag: sampled windows of each test part against every place of every
- * training part. A copied stretch shorter than the distance of two probes can be missed. How alike recordings are by nature is measured between
- * training recordings of a class (as recorded: coarser ones mix what is unlike), and a leak must lie well above it. Where that is above the threshold itself (a simulation without noise, a pure
- * tone), likeness proves nothing: then only recordings are compared, and the report says so.
+ * training part of another file. A copied stretch shorter than the distance of two probes can be missed. How alike recordings are by nature is
+ * measured between training recordings of a class (as recorded: coarser ones mix what is unlike), and a leak must lie well above it. Where that is
+ * above the threshold itself (a simulation without noise, a pure tone), likeness proves nothing: then only recordings are compared, and the report
+ * says so.
  *
- * Takes up to about ten seconds of one core, whatever the size of the set: cwru12 and uet_motor1k have two windows a part looked for.
+ * A time block of a recording whose other blocks train is looked for in the other recordings alone; of its own recording the gap is all that can be
+ * asked. Where it is found in another recording, the training part of its own is looked for there as well: if that is as like the other one, but every
+ * window at a lag of its own (most at least), the two are alike by nature (the same shaft turns in both) and it is no leak; a copy has one lag.
+ *
+ * Takes up to about ten seconds of one core for sets like cwru12 and uet_motor1k, of which two windows a part are looked for, and a minute
+ * for larger ones, of which {@link LeakReport.searched} tells how much was searched. Samples are read by stretches.
  */
 export async function findLeaks(train: readonly ReadPiece[], test: readonly ReadPiece[], options: LeakOptions): Promise<LeakReport> {
   const { window, threshold = 0.95, gap = window } = options;
@@ -69,32 +84,55 @@ export async function findLeaks(train: readonly ReadPiece[], test: readonly Read
     const own = train.filter((part) => recordedClass(part) === label);
     return spread(own, USUAL_PROBES).flatMap((part) => probesOf(search, part, window, 1));
   });
-  await lookThrough(search, train, sampled, (part, probe) => probe.label === recordedClass(part), threshold, progress(0, 0.1));
+  const isOfClass = (part: ReadPiece, probe: TestProbe) => probe.label === recordedClass(part);
+  await lookThrough(search, stretchesOf(train, window, MOST_COMPARED).stretches, sampled, isOfClass, threshold, progress(0, 0.1));
   const usualLikeness = quantile(likenesses(sampled), 0.5);
-  if (usualLikeness > threshold) return { leaks: named, usualLikeness, signalsRepeat: true };
+  const { stretches, share: searched } = stretchesOf(train, window, MOST_SEARCHED);
+  if (usualLikeness > threshold) return { leaks: named, usualLikeness, signalsRepeat: true, searched };
 
-  const size = train.reduce((sum, { length, channels }) => sum + length * channels.length, 0);
-  // A later part of a recording that trains is as like training as it can be; the gap between the two is all that can be asked of it.
-  const trained = new Set(train.map(({ entry }) => entry.file));
-  const strange = test.filter(({ entry }) => !trained.has(entry.file));
+  const size = stretches.reduce((sum, { part, length }) => sum + length * part.channels.length, 0);
   const affordable = Math.floor(COMPARISONS / Math.max(1, size));
-  const count = options.probes ?? Math.max(1, Math.min(MOST_PROBES, Math.floor(affordable / Math.max(1, strange.length))));
-  const looked = options.probes === undefined ? spread(strange, Math.max(MOST_PROBES, affordable)) : strange;
+  const count = options.probes ?? Math.max(1, Math.min(MOST_PROBES, Math.floor(affordable / Math.max(1, test.length))));
+  const looked = options.probes === undefined ? spread(test, Math.max(MOST_PROBES, affordable)) : test;
   const tested = looked.flatMap((part) => probesOf(search, part, window, count));
   const isOpen = ({ entry: { file } }: ReadPiece, probe: TestProbe) => !settled.has(pairKey(file, probe.file));
-  const matches = await lookThrough(search, train, tested, isOpen, threshold, progress(0.1, 1));
+  const matches = await lookThrough(search, stretches, tested, isOpen, threshold, progress(0.1, 1));
   const signals = new Map<string, Leak>();
   for (const label of labels) {
     const own = likenesses(sampled.filter((probe) => probe.label === label));
     const limit = leakLimit(own.length < 3 ? likenesses(sampled) : own, threshold);
-    for (const { part, probe, start, correlation } of matches) {
+    for (const match of matches) {
+      const { part, probe, start, correlation } = match;
       const key = pairKey(part.entry.file, probe.file);
       if (recordedClass(part) !== label || correlation <= limit || signals.has(key)) continue;
+      if (await areAlikeByNature(search, train, match, limit, options)) continue;
       const why = `the ${window} samples of ${probe.file} from ${probe.start} on are those of ${part.entry.file} from ${start} on (correlation ${correlation.toFixed(3)})`;
       signals.set(key, { kind: 'signal', train: part.entry.file, test: probe.file, why });
     }
   }
-  return { leaks: [...named, ...signals.values()], usualLikeness, signalsRepeat: false };
+  return { leaks: [...named, ...signals.values()], usualLikeness, signalsRepeat: false, searched };
+}
+
+/**
+ * Whether what a test window was found in resembles its recording's own training part as well, most windows at another lag. Never where nothing of its
+ * recording trains.
+ */
+async function areAlikeByNature(
+  search: SlidingCorrelation,
+  train: readonly ReadPiece[],
+  { part, probe, start }: Found,
+  limit: number,
+  { window, signal }: LeakOptions,
+): Promise<boolean> {
+  const own = train.filter(({ entry }) => entry.file === probe.file).flatMap((one) => probesOf(search, one, window, OWN_PROBES));
+  const { stretches } = stretchesOf([part], window, Number.POSITIVE_INFINITY);
+  const found = await lookThrough(search, stretches, own, () => true, limit, { signal });
+  const alike = own.filter(({ likeness }) => likeness > limit);
+  if (2 * alike.length <= own.length || own.length === 0) return false;
+  const lag = start - probe.start;
+  const isMoved = (one: Found) => Math.abs(one.start - one.probe.start - lag) <= 2 * fileStep(part);
+  const moved = found.filter((one) => one.correlation === one.probe.likeness && isMoved(one));
+  return 2 * moved.length < alike.length;
 }
 
 /** A recording's label before it was made coarser. */
@@ -116,43 +154,69 @@ interface TestProbe {
 
 /** So many windows of a part, evenly from its first to its last. */
 function probesOf(search: SlidingCorrelation, part: ReadPiece, window: number, count: number): TestProbe[] {
-  const channels = part.channels.length;
   return probeStarts(part.length, window, count).map((start) => ({
     file: part.entry.file,
     label: recordedClass(part),
     start: placeInFile(part, start),
-    probe: search.probe(part.samples.subarray(start * channels, (start + window) * channels)),
+    probe: search.probe(part.read(start, window)),
     likeness: 0,
   }));
 }
 
 const likenesses = (probes: readonly TestProbe[]) => probes.map(({ likeness }) => likeness);
 
-/**
- * The best place of each probe in each part of another file, of those pairs that `isAsked`, where it is above a threshold; the probes keep the best
- * of all.
- */
+/** Where a probe fits best in a stretch. */
+interface Found {
+  readonly part: ReadPiece;
+  readonly probe: TestProbe;
+  /** First sample in the file. */
+  readonly start: number;
+  readonly correlation: number;
+}
+
+/** Samples of a part that are searched in one go. */
+interface Stretch {
+  readonly part: ReadPiece;
+  readonly start: number;
+  readonly length: number;
+}
+
+/** Parts by stretches, which overlap by a window less one sample; evenly spread ones of `most` values where there are more. */
+function stretchesOf(parts: readonly ReadPiece[], window: number, most: number): { stretches: Stretch[]; share: number } {
+  const values = parts.reduce((sum, { length, channels }) => sum + length * channels.length, 0);
+  const share = Math.min(1, most / Math.max(1, values));
+  const all = parts.flatMap((part) =>
+    Array.from({ length: Math.ceil(Math.max(0, part.length - window + 1) / STRETCH) }, (_, index) => ({
+      part,
+      start: index * STRETCH,
+      length: Math.min(STRETCH + window - 1, part.length - index * STRETCH),
+    })),
+  );
+  return { stretches: share < 1 ? spread(all, Math.max(1, Math.floor(share * all.length))) : all, share };
+}
+
+/** The best place of each probe in each stretch of another file, of those pairs that `isAsked`, where it is above a threshold; the probes keep the best of all. */
 async function lookThrough(
   search: SlidingCorrelation,
-  parts: readonly ReadPiece[],
+  stretches: readonly Stretch[],
   probes: readonly TestProbe[],
   isAsked: (part: ReadPiece, probe: TestProbe) => boolean,
   threshold: number,
   { signal, onProgress }: Pick<LeakOptions, 'signal' | 'onProgress'>,
-): Promise<{ part: ReadPiece; probe: TestProbe; start: number; correlation: number }[]> {
-  const found: { part: ReadPiece; probe: TestProbe; start: number; correlation: number }[] = [];
-  for (const [index, part] of parts.entries()) {
+): Promise<Found[]> {
+  const found: Found[] = [];
+  for (const [index, { part, start: from, length }] of stretches.entries()) {
     signal?.throwIfAborted();
     const sought = probes.filter((probe) => probe.file !== part.entry.file && isAsked(part, probe));
     const matches = search.bestMatches(
       sought.map(({ probe }) => probe),
-      part.samples,
+      part.read(from, length),
     );
     matches.forEach(({ correlation, start }, which) => {
       sought[which].likeness = Math.max(sought[which].likeness, correlation);
-      if (correlation > threshold) found.push({ part, probe: sought[which], start: placeInFile(part, start), correlation });
+      if (correlation > threshold) found.push({ part, probe: sought[which], start: placeInFile(part, from + start), correlation });
     });
-    onProgress?.((index + 1) / parts.length);
+    onProgress?.((index + 1) / stretches.length);
     await new Promise((resolve) => setImmediate(resolve));
   }
   return found;
@@ -193,18 +257,24 @@ export function refuseLeaks({ leaks }: LeakReport): void {
 function sameRecording(test: ReadPiece, train: ReadPiece, gap: number): Leak | undefined {
   const [one, other] = [test.entry, train.entry];
   const leak = (why: string): Leak => ({ kind: 'recording', train: other.file, test: one.file, why });
-  if (one.file !== other.file) {
-    const same = typeof one.sha256 === 'string' && one.sha256 === other.sha256;
-    return same ? leak(`${one.file} and ${other.file} have the same content`) : undefined;
+  if (one.file !== other.file && typeof one.sha256 === 'string' && one.sha256 === other.sha256) {
+    return leak(`${one.file} and ${other.file} have the same content`);
   }
-  if (!test.range || !train.range) return leak(`${one.file} is on both sides`);
-  const [early, late] = test.range.start < train.range.start ? [test.range, train.range] : [train.range, test.range];
+  if (originOf(one) !== originOf(other)) return undefined;
+  if (one.file === other.file && (!test.range || !train.range)) return leak(`${one.file} is on both sides`);
+  const [early, late] = [inOrigin(test), inOrigin(train)].sort((a, b) => a.start - b.start);
   const between = late.start - early.start - early.length;
   const needed = Math.floor(gap * fileStep(train));
   if (between >= needed) return undefined;
-  const pieces = `pieces of ${one.file} on both sides`;
+  const pieces = `pieces of ${originOf(one)} on both sides`;
   if (between < 0) return leak(`${pieces} overlap by ${-between} samples`);
   return leak(`${pieces} are ${between} samples apart, where ${needed} must lie between them`);
+}
+
+/** Where a piece lies in the recording as it was before cleaning cut it. */
+function inOrigin(piece: ReadPiece): { start: number; length: number } {
+  const { start, length } = piece.range ?? { start: 0, length: Math.round(piece.length * fileStep(piece)) };
+  return { start: startInOrigin(piece.entry) + start, length };
 }
 
 /** Starts of `probes` windows from a recording's first to its last; of one window, its middle. */

@@ -9,12 +9,30 @@ export interface Piece {
   readonly range?: SampleRange;
 }
 
-/** A piece with its samples. */
+/** A piece that can be read. */
 export type ReadPiece = Recording & Piece;
 
 /** Samples of the file that a piece holds. */
 export function pieceLength({ entry, range }: Piece): number {
   return range?.length ?? entry.n_samples;
+}
+
+/** The recording that an entry is a stretch of, after cleaning; itself otherwise. */
+export function originOf({ cut_from: origin, file }: RecordingEntry): string {
+  return typeof origin === 'string' ? origin : file;
+}
+
+/** First sample of an entry in its origin. */
+export function startInOrigin({ cut_start: start }: RecordingEntry): number {
+  return typeof start === 'number' ? start : 0;
+}
+
+/** The stretch that follows where cleaning cut a recording; undefined for the last, and for a whole recording. */
+export function nextStretch(entry: RecordingEntry, entries: readonly RecordingEntry[]): RecordingEntry | undefined {
+  if (typeof entry.cut_from !== 'string') return undefined;
+  return entries
+    .filter((other) => originOf(other) === entry.cut_from && startInOrigin(other) > startInOrigin(entry))
+    .sort((a, b) => startInOrigin(a) - startInOrigin(b))[0];
 }
 
 /** How many samples at `rateHz` last as long as so many samples of a file; those of the file itself where no rate is given. */
@@ -28,22 +46,33 @@ export interface BlockOptions {
 /**
  * A recording cut in two by time: its last `share`, and what lies before that and a gap of one window. Neither cut divides a snapshot.
  *
+ * The later part is always the one that is held out, as a gateway meets a machine: later than it was recorded. What changes slowly within a
+ * recording (warming, wear) therefore makes the held-out part harder, never easier; a change that only the last `share` has is not in training at all.
+ *
+ * @param next where cleaning cut the recording, the stretch that follows: it too stays a gap away from the later part
  * @returns undefined where either part would be shorter than a window
  */
-export function timeBlocks(entry: RecordingEntry, share: number, { window = 512, rateHz }: BlockOptions = {}): [Piece, Piece] | undefined {
+export function timeBlocks(
+  entry: RecordingEntry,
+  share: number,
+  { window = 512, rateHz }: BlockOptions = {},
+  next?: RecordingEntry,
+): [Piece, Piece] | undefined {
   const gap = Math.ceil((window * entry.sample_rate_hz) / (rateHz ?? entry.sample_rate_hz));
   const snapshot = Number.isInteger(entry.snapshot_len) ? (entry.snapshot_len as number) : 1;
+  const free = next ? startInOrigin(next) - startInOrigin(entry) - entry.n_samples : gap;
+  const end = free >= gap ? entry.n_samples : Math.floor((entry.n_samples - gap + free) / snapshot) * snapshot;
   const late = Math.ceil((entry.n_samples * (1 - share)) / snapshot) * snapshot;
   const early = Math.floor((late - gap) / snapshot) * snapshot;
-  if (early < gap || entry.n_samples - late < gap) return undefined;
+  if (early < gap || end - late < gap) return undefined;
   return [
     { entry, range: { start: 0, length: early } },
-    { entry, range: { start: late, length: entry.n_samples - late } },
+    { entry, range: { start: late, length: end - late } },
   ];
 }
 
 /**
- * Reads pieces, all of which must have one rate and one set of channels in the end. The entry of a time block is that of its file.
+ * Opens pieces and looks through them once; all must have one rate and one set of channels in the end. The entry of a time block is that of its file.
  *
  * @param channels to read; all where absent
  * @param rateHz to resample every piece to, band-limited; its own where absent

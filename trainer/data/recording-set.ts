@@ -1,8 +1,10 @@
-import { type FileHandle, open, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import { z } from 'zod';
 import { Refusal } from '../refusal.ts';
+import { pagedReader, type ReadSamples } from './pages.ts';
 import { globToRegExp } from './relabel.ts';
+import { SampleFile } from './sample-file.ts';
 
 const recordingSchema = z
   .object({
@@ -129,14 +131,16 @@ export function select(set: RecordingSet, conditions: readonly Condition[]): Rec
   return { ...set, recordings };
 }
 
-/** Samples of one recording in physical units, row-major [samples, channels]. */
+/** One recording, whose samples are read by windows. */
 export interface Recording {
   readonly entry: RecordingEntry;
   readonly label: string | null;
   readonly channels: readonly string[];
   readonly sampleRateHz: number;
-  readonly samples: Float32Array;
+  /** Samples. */
   readonly length: number;
+  /** Some samples in physical units, row-major [length, channels]; throws what `readRecording` throws where the file is no longer what it was. */
+  readonly read: ReadSamples;
   /** Which machine it is of, and the healthy recordings that all machines' references are made of; where references are used. */
   readonly commissioning?: {
     /** From 1 on. */
@@ -151,15 +155,26 @@ export interface SampleRange {
   readonly length: number;
 }
 
-/** Bytes read at a time; a multiple of every row width (at most 16 channels of 4 bytes) times whatever fits. */
-const PIECE_BYTES = 1 << 20;
+/** Values read between two turns of the event loop while a recording is looked through. */
+const STRETCH_VALUES = 1 << 17;
+
+/** A recording whose samples are there. samples: row-major [length, channels] */
+export function heldRecording(rest: Omit<Recording, 'read' | 'length'>, samples: Float32Array): Recording {
+  const width = rest.channels.length;
+  return {
+    ...rest,
+    length: samples.length / width,
+    read: (start, length) => samples.subarray(start * width, (start + length) * width),
+  };
+}
 
 /**
- * Reads a recording, or some of its channels, or a piece of it. Only the chosen samples are ever held, so a set larger than memory can
- * be read by pieces.
+ * A recording, or some of its channels, or a piece of it. Its samples stay in the file and are read by windows; of what was read last, all recordings
+ * together hold no more than a fixed budget.
  *
  * @param wanted channel names; all of them where absent
  * @param range the whole recording where absent; `length` of the result is that of the range
+ * @param mayLackNumbers lets what is no finite number pass; otherwise the range is looked through before anything is made of it
  * @throws Refusal data/file, data/channels, data/not-finite; RangeError where the range is not within the recording
  */
 export async function readRecording(
@@ -167,49 +182,28 @@ export async function readRecording(
   entry: RecordingEntry,
   wanted?: readonly string[],
   range: SampleRange = { start: 0, length: entry.n_samples },
+  { mayLackNumbers = false } = {},
 ): Promise<Recording> {
-  const path = pathOf(set, entry);
   const names = channelNames(entry);
-  const chosen = (wanted ?? names).map((name) => names.indexOf(name));
-  const missing = wanted?.filter((_, index) => chosen[index] < 0);
+  const missing = wanted?.filter((name) => !names.includes(name));
   if (missing?.length) throw new Refusal('data/channels', `${entry.file} has no channel ${missing.join(', ')}; it has ${names.join(', ')}`);
   if (range.start < 0 || range.length < 0 || range.start + range.length > entry.n_samples) {
     throw new RangeError(`samples ${range.start} to ${range.start + range.length} of ${entry.file}, which has ${entry.n_samples}`);
   }
-  const samples = new Float32Array(range.length * chosen.length);
-  const rowBytes = entry.n_channels * (entry.dtype === 'int16' ? 2 : 4);
-  const rowsAtOnce = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
-  let file: FileHandle | undefined;
-  try {
-    file = await open(path);
-    const { size } = await file.stat();
-    if (size !== entry.n_samples * rowBytes || entry.n_samples === 0) throw wrongSize(path, size, entry.n_samples * rowBytes);
-    const bytes = new Uint8Array(Math.min(range.length, rowsAtOnce) * rowBytes);
-    for (let done = 0; done < range.length; done += rowsAtOnce) {
-      const rows = Math.min(rowsAtOnce, range.length - done);
-      const { bytesRead } = await file.read(bytes, 0, rows * rowBytes, (range.start + done) * rowBytes);
-      if (bytesRead !== rows * rowBytes) throw wrongSize(path, (range.start + done) * rowBytes + bytesRead, size);
-      const stored = entry.dtype === 'int16' ? new Int16Array(bytes.buffer) : new Float32Array(bytes.buffer);
-      for (let row = 0; row < rows; row++) {
-        for (let column = 0; column < chosen.length; column++) {
-          const channel = chosen[column];
-          const value = stored[row * entry.n_channels + channel] * (entry.scale?.[channel] ?? 1);
-          if (!Number.isFinite(value)) {
-            const at = range.start + done + row;
-            throw new Refusal('data/not-finite', `${path} holds ${value} at sample ${at}, channel ${names[channel]}`);
-          }
-          samples[(done + row) * chosen.length + column] = value;
-        }
-      }
+  const channels = wanted ?? names;
+  const columns = channels.map((name) => ({ name, index: names.indexOf(name) }));
+  const file = new SampleFile(pathOf(set, entry), entry, columns, mayLackNumbers);
+  // Even where nothing is looked through: a file of another size is refused at once.
+  file.read(range.start, 0);
+  const read = pagedReader([range.length, channels.length], (start, length) => file.read(range.start + start, length));
+  if (!mayLackNumbers) {
+    const stretch = Math.floor(STRETCH_VALUES / names.length);
+    for (let start = 0; start < range.length; start += stretch) {
+      read(start, Math.min(stretch, range.length - start));
+      await new Promise((resolve) => setImmediate(resolve));
     }
-  } catch (cause) {
-    if (cause instanceof Refusal) throw cause;
-    throw new Refusal('data/file', `${path} cannot be read (${(cause as NodeJS.ErrnoException).code ?? cause})`, { cause });
-  } finally {
-    await file?.close();
   }
-  const channels = chosen.map((index) => names[index]);
-  return { entry, label: entry.label, channels, sampleRateHz: entry.sample_rate_hz, samples, length: range.length };
+  return { entry, label: entry.label, channels, sampleRateHz: entry.sample_rate_hz, length: range.length, read };
 }
 
 /** Names of an entry's channels; `ch0`, `ch1` ... where it has none. */
@@ -222,8 +216,4 @@ export function pathOf(set: RecordingSet, entry: Pick<RecordingEntry, 'file'>): 
   const path = resolve(set.folder, entry.file);
   if (relative(resolve(set.folder), path).startsWith('..')) throw new Refusal('data/file', `${entry.file} lies outside ${set.folder}`);
   return path;
-}
-
-function wrongSize(path: string, bytes: number, expected: number): Refusal {
-  return new Refusal('data/file', `${path} has ${bytes} bytes where dataset.json promises ${expected}; import the recording again`);
 }

@@ -1,4 +1,5 @@
 import { Refusal } from '../refusal.ts';
+import { pagedReader, type ReadSamples } from './pages.ts';
 import type { Recording, RecordingEntry } from './recording-set.ts';
 
 /** Suppression of everything from half the lower rate upwards, in decibels. */
@@ -7,6 +8,8 @@ export const STOP_BAND_DB = 80;
 export const PASS_BAND = 0.9;
 /** Bound on both terms of the ratio of rates: a table of filters has a row for each of the first. */
 const LARGEST_TERM = 10_000;
+/** Values of a page of what was resampled: fewer than of a file's, for a value costs a hundred times as much to make. */
+const PAGE_VALUES = 1024;
 
 /** `up / down` = new rate / old rate, in lowest terms. */
 export interface RateRatio {
@@ -57,8 +60,8 @@ interface Polyphase {
   readonly half: number;
 }
 
-/** The last design: the recordings of a set have one rate as a rule, and a design with thousands of branches takes a while. */
-let latest: (RateRatio & { readonly polyphase: Polyphase }) | undefined;
+/** By ratio: the recordings of a set have few rates, and a design with thousands of branches takes a while. */
+const designs = new Map<number, Polyphase>();
 
 /**
  * The low-pass of a resampler: an ideal low-pass times a Kaiser window, cut into `up` branches.
@@ -68,7 +71,8 @@ let latest: (RateRatio & { readonly polyphase: Polyphase }) | undefined;
  * (80 - 7.95) / (2.285 * 0.1 pi) = 100.4 samples of the lower rate. A Kaiser design has the same ripple in the pass band: 0.001 dB.
  */
 function designPolyphase({ up, down }: RateRatio): Polyphase {
-  if (latest?.up === up && latest.down === down) return latest.polyphase;
+  const known = designs.get(up / down);
+  if (known) return known;
   const beta = 0.1102 * (STOP_BAND_DB - 8.7);
   const span = (STOP_BAND_DB - 7.95) / (2.285 * Math.PI * (1 - PASS_BAND));
   // Time in samples of the input; the lower rate is `lower` of the input's.
@@ -92,8 +96,9 @@ function designPolyphase({ up, down }: RateRatio): Polyphase {
     // Every branch passes a constant unchanged, so that a large offset (gravity, pressure) makes no tone at the phases' rhythm.
     for (let k = 0; k < width; k++) taps[phase * width + k] /= sum;
   }
-  latest = { up, down, polyphase: { taps, width, half } };
-  return latest.polyphase;
+  const polyphase = { taps, width, half };
+  designs.set(up / down, polyphase);
+  return polyphase;
 }
 
 /** The index that a place outside of [0, length) has when the signal is mirrored at its first and last sample. */
@@ -114,68 +119,101 @@ function mirror(index: number, length: number): number {
  * @returns row-major [ceil(n * up / down), channels]
  */
 export function resample(samples: Float32Array, channels: number, ratio: RateRatio): Float32Array {
-  return resampleWith(designPolyphase(ratio), samples, channels, ratio);
+  const length = samples.length / channels;
+  const read: ReadSamples = (start, count) => samples.subarray(start * channels, (start + count) * channels);
+  return resampleStretch(designPolyphase(ratio), ratio, { read, length, channels }, 0, resampledLength(length, ratio));
 }
 
-function resampleWith({ taps, width, half }: Polyphase, samples: Float32Array, channels: number, { up, down }: RateRatio): Float32Array {
-  const length = samples.length / channels;
-  const output = new Float32Array(Math.ceil((length * up) / down) * channels);
+function resampledLength(length: number, { up, down }: RateRatio): number {
+  return Math.ceil((length * up) / down);
+}
+
+/** A signal of one stretch of time. */
+interface Signal {
+  readonly read: ReadSamples;
+  readonly length: number;
+  readonly channels: number;
+}
+
+/** Outputs `from` to `from + count` of a resampled signal, of which no more is read than the filter spans: [count, channels]. */
+function resampleStretch(
+  { taps, width, half }: Polyphase,
+  { up, down }: RateRatio,
+  { read, length, channels }: Signal,
+  from: number,
+  count: number,
+): Float32Array {
+  const output = new Float32Array(count * channels);
+  if (count === 0) return output;
+  const baseOf = (n: number) => Math.floor((n * down) / up);
+  const [lowest, highest] = [baseOf(from) - half, baseOf(from + count - 1) - half + width];
+  // Where the filter reaches beyond an end, it reads as far back from there.
+  const start = Math.max(0, Math.min(lowest, highest > length ? 2 * (length - 1) - (highest - 1) : lowest));
+  const end = Math.min(length, Math.max(highest, lowest < 0 ? 1 - lowest : highest));
+  const samples = read(start, end - start);
   const sums = new Float64Array(channels);
-  for (let n = 0; n * channels < output.length; n++) {
-    const base = Math.floor((n * down) / up);
+  for (let n = from; n < from + count; n++) {
     const branch = ((n * down) % up) * width;
-    const first = base - half;
+    const first = baseOf(n) - half;
     const inside = first >= 0 && first + width <= length;
     sums.fill(0);
     for (let k = 0; k < width; k++) {
       const tap = taps[branch + k];
-      const at = (inside ? first + k : mirror(first + k, length)) * channels;
+      const at = ((inside ? first + k : mirror(first + k, length)) - start) * channels;
       for (let channel = 0; channel < channels; channel++) sums[channel] += tap * samples[at + channel];
     }
-    for (let channel = 0; channel < channels; channel++) output[n * channels + channel] = sums[channel];
+    for (let channel = 0; channel < channels; channel++) output[(n - from) * channels + channel] = sums[channel];
   }
   return output;
 }
 
 /**
  * A recording at another rate; the same object where it has that rate already. A recording of snapshots (`snapshot_len`) is resampled one
- * snapshot at a time, since its snapshots are not contiguous, and `snapshot_len` becomes theirs.
+ * snapshot at a time, since its snapshots are not contiguous, and `snapshot_len` becomes theirs. Samples are made when they are read, bit by bit
+ * those that the whole recording would give.
  *
  * @param rateHz the new rate, at least a 10 000th of the old
- * @returns samples [ceil(length * new / old), channels]; the entry tells the old rate as `resampled_from_hz`
+ * @returns ceil(length * new / old) samples; the entry tells the old rate as `resampled_from_hz`
  * @throws Refusal usage/rate
  */
 export function resampleRecording(recording: Recording, rateHz: number): Recording {
   if (recording.sampleRateHz === rateHz) return recording;
-  const { entry, samples, length } = recording;
+  const { entry, length } = recording;
   const channels = recording.channels.length;
   const ratio = rateRatio(recording.sampleRateHz, rateHz);
   const polyphase = designPolyphase(ratio);
-  const snapshot = Number.isInteger(entry.snapshot_len) ? (entry.snapshot_len as number) : length;
-  const parts: Float32Array[] = [];
-  for (let start = 0; start < length; start += snapshot) {
-    const part = samples.subarray(start * channels, Math.min(length, start + snapshot) * channels);
-    parts.push(resampleWith(polyphase, part, channels, ratio));
-  }
-  const resampled = parts.length === 1 ? parts[0] : concatenate(parts);
+  const snapshot = Number.isInteger(entry.snapshot_len) ? Math.min(length, entry.snapshot_len as number) : length;
+  const resampledSnapshot = resampledLength(snapshot, ratio);
+  const rest = length % Math.max(1, snapshot);
+  const made = Math.floor(length / Math.max(1, snapshot)) * resampledSnapshot + resampledLength(rest, ratio);
+  /** Outputs of one snapshot. */
+  const within = (from: number, count: number): Float32Array => {
+    const first = Math.floor(from / resampledSnapshot) * snapshot;
+    const signal: Signal = {
+      read: (start, wanted) => recording.read(first + start, wanted),
+      length: Math.min(snapshot, length - first),
+      channels,
+    };
+    return resampleStretch(polyphase, ratio, signal, from % resampledSnapshot, count);
+  };
+  const load: ReadSamples = (start, count) => {
+    const samples = new Float32Array(count * channels);
+    for (let at = start; at < start + count; ) {
+      const here = Math.min(start + count - at, resampledSnapshot - (at % resampledSnapshot));
+      samples.set(within(at, here), (at - start) * channels);
+      at += here;
+    }
+    return samples;
+  };
   const { scale: _, dtype: __, ...kept } = entry;
-  const made: RecordingEntry = {
+  const resampled: RecordingEntry = {
     ...kept,
     dtype: 'float32',
-    n_samples: resampled.length / channels,
+    n_samples: made,
     sample_rate_hz: rateHz,
     resampled_from_hz: recording.sampleRateHz,
-    ...(snapshot < length && { snapshot_len: Math.ceil((snapshot * ratio.up) / ratio.down) }),
+    ...(snapshot < length && { snapshot_len: resampledSnapshot }),
   };
-  return { ...recording, entry: made, sampleRateHz: rateHz, samples: resampled, length: made.n_samples };
-}
-
-function concatenate(parts: readonly Float32Array[]): Float32Array {
-  const whole = new Float32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
+  const read = pagedReader([made, channels], load, PAGE_VALUES);
+  return { ...recording, entry: resampled, sampleRateHz: rateHz, length: made, read };
 }

@@ -1,5 +1,5 @@
 import { Refusal } from '../refusal.ts';
-import { type BlockOptions, type Piece, timeBlocks } from './pieces.ts';
+import { type BlockOptions, nextStretch, originOf, type Piece, timeBlocks } from './pieces.ts';
 import { type Condition, type RecordingEntry, satisfies } from './recording-set.ts';
 
 export type { Piece } from './pieces.ts';
@@ -43,8 +43,9 @@ const refuse = (message: string) => new Refusal('data/split', message);
 
 /**
  * Divides recordings, never windows, so that no window of the test has a neighbour in training. Validation never comes out of the test. It is
- * made of recordings where the rule can hold some out and leave every class in training; otherwise of the last 15 % of each recording after a
- * gap of one window. A class whose recordings are too short for that lends its last recordings, where it has two.
+ * made of recordings where the rule can hold some out and leave every class in training; otherwise of time blocks: the last 15 % of each recording
+ * after a gap of one window. These are late by rule, so they tell of a machine that went on, and of the same machine, load and assembly as training:
+ * that is why recipes are chosen by {@link validationFolds} and not by them where the rule holds out values of a field. A class whose recordings are too short for that lends its last recordings, where it has two.
  *
  * Recordings without a label are left out.
  *
@@ -147,9 +148,6 @@ function partAt(at: number, [trainEnd, validationEnd]: readonly [number, number]
   return at < validationEnd ? 'validation' : 'test';
 }
 
-/** The recording that an entry is a stretch of, after cleaning; itself otherwise. Stretches of one recording stay on one side. */
-const originOf = ({ cut_from: origin, file }: RecordingEntry) => (typeof origin === 'string' ? origin : file);
-
 /** For each recording, its place among those of its class, in file order; stretches of one recording share a place. */
 function placesByClass(recordings: readonly RecordingEntry[]): { at: number; total: number }[] {
   const origins = new Map<string | null, Map<string, number>>();
@@ -173,7 +171,7 @@ function blocksOf(
   entries: readonly RecordingEntry[],
   options: BlockOptions,
 ): Pick<Split, 'train' | 'validation' | 'validationDescription'> {
-  const pairs = new Map(entries.map((entry) => [entry, timeBlocks(entry, HELD_SHARE, options)]));
+  const pairs = new Map(entries.map((entry) => [entry, timeBlocks(entry, HELD_SHARE, options, nextStretch(entry, entries))]));
   const blockless = labelsOf(entries).filter((label) => !entries.some((entry) => entry.label === label && pairs.get(entry)));
   const lent = blockless.flatMap((label) => {
     const own = entries.filter((entry) => entry.label === label);

@@ -55,8 +55,8 @@ export function recordedSensor(name: string, streamId: number, recordings: reado
     next() {
       while (index < recordings.length && at + FRAME_SAMPLES > recordings[index].length) [index, at] = [index + 1, 0];
       if (index >= recordings.length) return undefined;
-      const { samples } = recordings[index];
-      for (let k = 0; k < frame.samples.length; k++) frame.samples[k] = encode(samples[at * channels.length + k], scale);
+      const samples = recordings[index].read(at, FRAME_SAMPLES);
+      for (let k = 0; k < frame.samples.length; k++) frame.samples[k] = encode(samples[k], scale);
       frame.epoch = index;
       frame.sequence = at;
       frame.deviceTimeUs = Math.round(clockUs);

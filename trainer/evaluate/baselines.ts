@@ -12,6 +12,8 @@ import { zScoreChannels } from './z-score.ts';
 const RIDGE_ALPHA = 1;
 const MINIROCKET_ALPHA = 100;
 const TREES = 200;
+/** Windows of the test whose MiniRocket features, 13 kB each, are in memory at a time. */
+const PART = 2048;
 
 export interface Baselines {
   /** Ridge on the log spectrum. */
@@ -110,9 +112,14 @@ async function miniRocketDecisions({ train, test, shape, classes, seed, onProgre
   const rocket = MiniRocket.fit(scored, shape, { seed });
   const features = await rocket.transform(scored, (share) => onProgress(0.4 * share), signal);
   const ridge = await trainRidge(features, train.labels, classes, MINIROCKET_ALPHA, (share) => onProgress(0.4 + 0.4 * share), signal);
-  const tested = await rocket.transform(zScoreChannels(test.samples, shape), (share) => onProgress(0.8 + 0.2 * share), signal);
-  onProgress(1);
-  return ridge.decide(tested);
+  const decided = new Int32Array(test.count);
+  for (let from = 0; from < test.count; from += PART) {
+    const part = test.samples.subarray(from * shape[0] * shape[1], (from + PART) * shape[0] * shape[1]);
+    const tested = await rocket.transform(zScoreChannels(part, shape), undefined, signal);
+    decided.set(ridge.decide(tested), from);
+    onProgress(0.8 + 0.2 * Math.min(1, (from + PART) / test.count));
+  }
+  return decided;
 }
 
 /** Classes of the test windows. */

@@ -1,5 +1,5 @@
 import type { Random } from '../../models/networks/random.ts';
-import type { Recording } from '../data/recording-set.ts';
+import { heldRecording, type Recording } from '../data/recording-set.ts';
 import { type Perturbation, perturb } from './robustness.ts';
 import { spreadEvenly } from './sampling.ts';
 
@@ -30,18 +30,19 @@ export function pretextRecordings(recordings: readonly Recording[], variants: nu
   const longest = Math.floor(most / (channels * chosen.length));
   return chosen.flatMap((whole) => {
     const recording = pieceOf(whole, longest, random);
+    const samples = recording.read(0, recording.length);
+    const changed = (label: PretextClass, held: Float32Array) => heldRecording({ ...recording, label }, held);
     return PRETEXT_CLASSES.flatMap((label): Recording[] => {
-      if (label === 'as recorded') return [{ ...recording, label }];
-      return Array.from({ length: variants }, () => ({ ...recording, label, samples: CHANGES[label](recording, random) }));
+      if (label === 'as recorded') return [changed(label, samples)];
+      return Array.from({ length: variants }, () => changed(label, CHANGES[label](recording, random)));
     });
   });
 }
 
 function pieceOf(recording: Recording, longest: number, random: Random): Recording {
-  const { length, samples, channels } = recording;
-  if (length <= longest) return recording;
-  const start = random.below(length - longest + 1) * channels.length;
-  return { ...recording, samples: samples.subarray(start, start + longest * channels.length), length: longest };
+  if (recording.length <= longest) return recording;
+  const start = random.below(recording.length - longest + 1);
+  return heldRecording(recording, recording.read(start, longest));
 }
 
 const between = (random: Random, low: number, high: number) => low + (high - low) * random.uniform();
@@ -83,12 +84,13 @@ const CHANGES: Record<Exclude<PretextClass, 'as recorded'>, (recording: Recordin
 };
 
 /** A whole recording through a perturbation of windows. */
-function perturbed({ samples, channels, length }: Recording, perturbation: Perturbation, random: Random): Float32Array {
-  const whole = { samples, labels: new Int32Array(1), recordings: new Int32Array(1), count: 1 };
+function perturbed({ read, channels, length }: Recording, perturbation: Perturbation, random: Random): Float32Array {
+  const whole = { samples: read(0, length), labels: new Int32Array(1), recordings: new Int32Array(1), count: 1 };
   return perturb(whole, [length, channels.length], perturbation, random.uint32()).samples;
 }
 
-function mapChannels({ samples, channels, length }: Recording, change: (signal: Float32Array) => Float32Array): Float32Array {
+function mapChannels({ read, channels, length }: Recording, change: (signal: Float32Array) => Float32Array): Float32Array {
+  const samples = read(0, length);
   const changed = new Float32Array(samples.length);
   channels.forEach((_, channel) => {
     const signal = Float32Array.from({ length }, (_, at) => samples[at * channels.length + channel]);

@@ -11,7 +11,7 @@ export const FRAME_SAMPLES = 64;
  * largest value of their channel / 32,767. The frame is used again: valid until the next. The last one may be shorter.
  */
 export function* recordingFrames(recording: Recording): Generator<SampleFrame> {
-  const { samples, channels, length, sampleRateHz } = recording;
+  const { read, channels, length, sampleRateHz } = recording;
   const count = channels.length;
   const scales = scalesOf(recording);
   const frame: SampleFrame = {
@@ -31,8 +31,9 @@ export function* recordingFrames(recording: Recording): Generator<SampleFrame> {
     frame.samplesPerChannel = Math.min(FRAME_SAMPLES, length - from);
     frame.sequence = from;
     frame.deviceTimeUs = Math.round((from / sampleRateHz) * 1e6);
-    for (let at = 0; at < frame.samplesPerChannel * count; at++) {
-      const code = Math.round(samples[from * count + at] / scales[at % count]);
+    const samples = read(from, frame.samplesPerChannel);
+    for (let at = 0; at < samples.length; at++) {
+      const code = Math.round(samples[at] / scales[at % count]);
       frame.samples[at] = Math.max(-32_768, Math.min(LARGEST_CODE, code));
     }
     yield frame;
@@ -40,14 +41,17 @@ export function* recordingFrames(recording: Recording): Generator<SampleFrame> {
 }
 
 /** Physical units a code, by channel. */
-function scalesOf({ entry, channels, samples }: Recording): number[] {
+function scalesOf({ entry, channels, length, read }: Recording): number[] {
   const stored = entry.channels ?? channels;
   // What was resampled is no multiple of the stored codes any more, but it is of their size.
   if (entry.dtype === 'int16' && entry.scale) return channels.map((name) => entry.scale![stored.indexOf(name)] ?? 1);
   if (entry.dtype === 'int16') return channels.map(() => 1);
-  return channels.map((_, channel) => {
-    let largest = 0;
-    for (let at = channel; at < samples.length; at += channels.length) largest = Math.max(largest, Math.abs(samples[at]));
-    return largest === 0 ? 1 : Math.fround(largest / LARGEST_CODE);
-  });
+  const largest = channels.map(() => 0);
+  for (let from = 0; from < length; from += FRAME_SAMPLES) {
+    read(from, Math.min(FRAME_SAMPLES, length - from)).forEach((value, at) => {
+      const channel = at % channels.length;
+      largest[channel] = Math.max(largest[channel], Math.abs(value));
+    });
+  }
+  return largest.map((value) => (value === 0 ? 1 : Math.fround(value / LARGEST_CODE)));
 }

@@ -111,30 +111,31 @@ export class BatchSampler {
     const known = this.#byClass.map((recordings, index) => (recordings.length > 0 ? index : -1)).filter((index) => index >= 0);
     const label = known[random.below(known.length)];
     const choices = this.#byClass[label];
-    const { samples, length } = this.#stretch(choices[random.below(choices.length)]);
+    const recording = choices[random.below(choices.length)];
+    const { first, length } = this.#stretch(recording);
     const pace = this.#augmentation.speed > 0 ? 1 + this.#augmentation.speed * (2 * random.uniform() - 1) : 1;
-    const needed = Math.min(length, Math.ceil(window * pace) + 1);
-    const start = random.below(length - (pace === 1 ? window : needed) + 1) * channels;
+    // What is mixed in keeps its own pace.
+    const needed = pace === 1 || share < 1 ? window : Math.min(length, Math.ceil(window * pace) + 1);
+    const samples = recording.read(first + random.below(length - needed + 1), needed);
     const into = this.#window.values as Float32Array;
     const [size, at] = [window * channels, row * window * channels];
     const classes = this.#byClass.length;
     if (share === 1) {
-      if (pace === 1) into.set(samples.subarray(start, start + size), at);
-      else readAtPace(samples.subarray(start, start + needed * channels), into.subarray(at, at + size), channels, pace);
+      if (pace === 1) into.set(samples, at);
+      else readAtPace(samples, into.subarray(at, at + size), channels, pace);
       target[row * classes + label] = 1;
       return;
     }
-    for (let index = 0; index < size; index++) into[at + index] = share * into[at + index] + (1 - share) * samples[start + index];
+    for (let index = 0; index < size; index++) into[at + index] = share * into[at + index] + (1 - share) * samples[index];
     for (let column = 0; column < classes; column++) target[row * classes + column] *= share;
     target[row * classes + label] += 1 - share;
   }
 
   /** A recording, or a random one of the snapshots that it consists of. */
-  #stretch({ samples, length, channels, entry }: Recording): Pick<Recording, 'samples' | 'length'> {
+  #stretch({ length, entry }: Recording): { first: number; length: number } {
     const snapshot = snapshotLength(entry);
-    if (snapshot === undefined || snapshot >= length) return { samples, length };
-    const first = snapshot * this.#random.below(Math.floor(length / snapshot));
-    return { samples: samples.subarray(first * channels.length, (first + snapshot) * channels.length), length: snapshot };
+    if (snapshot === undefined || snapshot >= length) return { first: 0, length };
+    return { first: snapshot * this.#random.below(Math.floor(length / snapshot)), length: snapshot };
   }
 
   /** Makes a window louder or softer, and noisy. */

@@ -24,7 +24,7 @@ import { trainSettings } from './settings.ts';
 import type { StageRow } from './stage-rows.ts';
 import { type StageOutcome, StageRunner } from './stages.ts';
 import type { TrainResult } from './train-network.ts';
-import { hashData, type PipelineRequest, type Sides, STRIDE, WINDOW, type Workspace } from './workspace.ts';
+import { hashData, type PipelineRequest, SAMPLES, type Sides, STRIDE, WINDOW, type Workspace } from './workspace.ts';
 
 /** The gate lets no more than so many times the promised share of held-out healthy windows be called novel. */
 const ALLOWED_ALARMS = 3;
@@ -175,7 +175,7 @@ async function openHealthy(
   const all = await read([...split.train, ...split.validation, ...split.test]);
   const held = split.train.length + split.validation.length;
   const recordings = { train: all.slice(0, split.train.length), validation: all.slice(split.train.length, held), test: all.slice(held) };
-  const windows = sides((side) => cutWindows(recordings[side], NOVELTY_CLASSES, WINDOW, stride));
+  const windows = sides((side) => cutWindows(recordings[side], NOVELTY_CLASSES, WINDOW, stride, SAMPLES[side]));
   for (const side of ['train', 'test'] as const) {
     if (windows[side].count === 0)
       throw new Refusal('data/short', `no ${side} recording of ${set.name} has ${WINDOW} samples; record longer`);

@@ -1,10 +1,10 @@
 import { createNetwork } from '../../models/networks/index.ts';
 import { readPieces } from '../data/pieces.ts';
 import { channelNames, type RecordingSet } from '../data/recording-set.ts';
-import { cutWindows, type Windows } from '../data/windows.ts';
+import { type Windows, windowParts } from '../data/windows.ts';
 import { auroc, conformalThreshold, type NoveltyFit, noveltyScores, WIDEST_EMBEDDING } from '../evaluate/novelty.ts';
 import { FALSE_ALARM_SHARE, fitReference, windowsNeeded } from '../evaluate/novelty-training.ts';
-import { joinWindows, pickWindows, spreadEvenly } from '../evaluate/sampling.ts';
+import { joinRows, joinWindows, pickWindows, spreadEvenly } from '../evaluate/sampling.ts';
 import { Refusal } from '../refusal.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import type { DraftBundle, NoveltyRequest } from '../release/draft-bundle.ts';
@@ -137,7 +137,7 @@ export async function noveltyFigures(workspace: Workspace, draft: DraftBundle): 
   return unseen.length === 0 ? figures : { ...figures, found: above(unseen), auroc: auroc(known, unseen) };
 }
 
-/** One recording at a time: a set may be larger than memory. */
+/** A part of a recording at a time: a set may be larger than memory. */
 async function scoresOf(
   { channels, request, signal, stride }: Workspace,
   set: RecordingSet,
@@ -147,9 +147,9 @@ async function scoresOf(
   for (const entry of set.recordings) {
     signal?.throwIfAborted();
     const [recording] = await readPieces(set, [{ entry }], channels, request.rateHz);
-    parts.push(await scores(cutWindows([{ ...recording, label: 'novel' }], ['novel'], WINDOW, stride)));
+    for (const windows of windowParts({ ...recording, label: 'novel' }, ['novel'], WINDOW, stride)) parts.push(await scores(windows));
   }
-  return Float32Array.from(parts.flatMap((part) => [...part]));
+  return joinRows(parts);
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(1)} %`;

@@ -7,12 +7,25 @@ import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd } from '../../models/training/trace-inference.ts';
 import { traceForward } from '../../models/training/trace-training.ts';
 import type { Windows } from '../data/windows.ts';
-import { joinRows } from '../evaluate/sampling.ts';
+import { joinRows, pickWindows } from '../evaluate/sampling.ts';
 import type { TrainedNetwork } from '../release/base.ts';
 import { bankOfMeans, subtractReferences, tokenMeans } from './reference-bank.ts';
 
 /** Windows a run. */
 const BATCH = 64;
+
+/** Windows whose features are in memory at a time where only what comes of them is wanted. */
+const PART = 2048;
+
+function* partsOf(windows: Windows): Generator<Windows> {
+  for (let from = 0; from < windows.count; from += PART) {
+    const count = Math.min(PART, windows.count - from);
+    yield pickWindows(
+      windows,
+      Array.from({ length: count }, (_, row) => from + row),
+    );
+  }
+}
 
 /** Windows through a graph in batches: one output's rows, [count, width]. */
 export async function runWindows(
@@ -23,7 +36,7 @@ export async function runWindows(
   output: string,
 ): Promise<Float32Array> {
   const session = await engine.load({ graph });
-  const rows: Float32Array[] = [];
+  let rows = new Float32Array(0);
   const size = window * channels;
   for (let from = 0; from < windows.count; from += BATCH) {
     const count = Math.min(BATCH, windows.count - from);
@@ -31,30 +44,38 @@ export async function runWindows(
       window: floatTensor(windows.samples.subarray(from * size, (from + count) * size), [count, window, channels]),
       scale: floatTensor(new Float32Array(count * channels).fill(1), [count, channels]),
     };
-    rows.push((await session.run(feeds))[output].values as Float32Array);
+    const made = (await session.run(feeds))[output].values as Float32Array;
+    if (from === 0) rows = new Float32Array((made.length / count) * windows.count);
+    rows.set(made, from * (made.length / count));
   }
   await session.release();
-  return joinRows(rows);
+  return rows;
 }
 
 /** Mean and inverse deviation of every feature over the windows, as the network's statistics; tokens of one kind share theirs. */
 export async function measureStatistics(engine: Engine, network: Network, windows: Windows): Promise<Float32Array> {
   const { window, channels } = network.frontEnd;
-  const features = await runWindows(engine, encodeOnnx(traceFrontEnd(network, 'float32')), windows, [window, channels], 'features');
-  const statistics = network.statistics.initialize(new Random(0));
-  const rowSize = features.length / windows.count;
-  let offset = 0;
-  for (const { kind, tokens, width } of network.parts) {
-    const mean = network.statistics.view(statistics, `${kind}.mean`);
-    const inverse = network.statistics.view(statistics, `${kind}.inverseDeviation`);
-    const [sum, square] = [new Float64Array(width), new Float64Array(width)];
-    for (let row = 0; row < windows.count; row++) {
-      for (let at = 0; at < tokens * width; at++) {
-        const value = features[row * rowSize + offset + at];
-        sum[at % width] += value;
-        square[at % width] += value * value;
+  const graph = encodeOnnx(traceFrontEnd(network, 'float32'));
+  const sums = network.parts.map(({ width }) => ({ sum: new Float64Array(width), square: new Float64Array(width) }));
+  for (const part of partsOf(windows)) {
+    const features = await runWindows(engine, graph, part, [window, channels], 'features');
+    let at = 0;
+    for (let row = 0; row < part.count; row++) {
+      for (const [index, { tokens, width }] of network.parts.entries()) {
+        const { sum, square } = sums[index];
+        for (let column = 0; column < tokens * width; column++) {
+          const value = features[at++];
+          sum[column % width] += value;
+          square[column % width] += value * value;
+        }
       }
     }
+  }
+  const statistics = network.statistics.initialize(new Random(0));
+  for (const [index, { kind, tokens, width }] of network.parts.entries()) {
+    const mean = network.statistics.view(statistics, `${kind}.mean`);
+    const inverse = network.statistics.view(statistics, `${kind}.inverseDeviation`);
+    const { sum, square } = sums[index];
     const count = windows.count * tokens;
     for (let column = 0; column < width; column++) {
       mean[column] = sum[column] / count;
@@ -62,7 +83,6 @@ export async function measureStatistics(engine: Engine, network: Network, window
       // A feature that never changed says nothing; without the floor its first change would drown all others.
       inverse[column] = 1 / Math.max(Math.sqrt(variance), 1e-2);
     }
-    offset += tokens * width;
   }
   return statistics;
 }
@@ -96,11 +116,15 @@ export async function runNetwork(
   windows: Windows,
 ): Promise<{ logits: Float32Array; embeddings: Float32Array }> {
   const network = createNetwork(options);
-  const features = await standardizedFeatures(engine, network, weights.statistics, windows);
   const runner = await FeatureRunner.create(engine, network, weights.statistics);
-  const made = await runner.run(weights.parameters, features, windows.count);
+  const [logits, embeddings]: [Float32Array[], Float32Array[]] = [[], []];
+  for (const part of partsOf(windows)) {
+    const made = await runner.run(weights.parameters, await standardizedFeatures(engine, network, weights.statistics, part), part.count);
+    logits.push(made.logits);
+    embeddings.push(made.embeddings);
+  }
   await runner.release();
-  return made;
+  return { logits: joinRows(logits), embeddings: joinRows(embeddings) };
 }
 
 /** Runs a network on features that were made once, with whatever parameters it has just now. */

@@ -5,6 +5,7 @@ import { type Commissioned, commission, type ReferenceRule, withReferences } fro
 import { type Piece, type ReadPiece, readPieces } from '../data/pieces.ts';
 import { pathOf, type Recording, type RecordingSet } from '../data/recording-set.ts';
 import { type Split, type SplitRule, splitRecordings } from '../data/split.ts';
+import { LEARNING_SAMPLE, TEST_SAMPLE, VALIDATION_SAMPLE, type WindowSample } from '../data/window-sample.ts';
 import { classesOf, cutWindows, type Windows } from '../data/windows.ts';
 import { Refusal } from '../refusal.ts';
 import { openEngine } from './engines.ts';
@@ -39,6 +40,9 @@ export interface Sides<T> {
   readonly test: T;
 }
 
+/** Windows that are in memory, whatever the size of the set. */
+export const SAMPLES: Sides<WindowSample> = { train: LEARNING_SAMPLE, validation: VALIDATION_SAMPLE, test: TEST_SAMPLE };
+
 /** All that the stages of one training share. */
 export interface Workspace {
   readonly set: RecordingSet;
@@ -48,6 +52,7 @@ export interface Workspace {
   readonly signal: AbortSignal | undefined;
   readonly split: Split;
   readonly recordings: Sides<readonly Recording[]>;
+  /** All of them, or of a large set as many as {@link SAMPLES} says. */
   readonly windows: Sides<Windows>;
   readonly classes: readonly string[];
   readonly channels: readonly string[];
@@ -73,8 +78,8 @@ export async function openWorkspace(set: RecordingSet, request: PipelineRequest,
   const recordings = { train: all.slice(0, split.train.length), validation: all.slice(split.train.length, held), test: all.slice(held) };
   const classes = classesOf(all.slice(0, held));
   if (classes.length < 2) throw new Refusal('data/classes', `${set.name} has one class only (${classes}); a network needs two`);
-  const cut = (side: readonly Recording[]) => cutWindows(side, classes, WINDOW, stride);
-  const windows = { train: cut(recordings.train), validation: cut(recordings.validation), test: cut(recordings.test) };
+  const cut = (side: keyof Sides<unknown>) => cutWindows(recordings[side], classes, WINDOW, stride, SAMPLES[side]);
+  const windows = { train: cut('train'), validation: cut('validation'), test: cut('test') };
   for (const side of ['validation', 'test'] as const) {
     if (windows[side].count === 0)
       throw new Refusal('data/short', `no ${side} recording of ${set.name} has ${WINDOW} samples; record longer or use --rate`);

@@ -4,7 +4,7 @@ import { findAmbiguous } from '../../../trainer/data/clean/ambiguous.ts';
 import { type CleaningRow, summarizeCleaning } from '../../../trainer/data/clean/cleaning.ts';
 import { findInvalid } from '../../../trainer/data/clean/invalid.ts';
 import { findNearDuplicates, NEAR_DUPLICATE_SPACE } from '../../../trainer/data/clean/near-duplicates.ts';
-import type { Recording } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, type Recording } from '../../../trainer/data/recording-set.ts';
 import { cutWindows, recordingStarts } from '../../../trainer/data/windows.ts';
 
 const CUT = { window: 128, stride: 64 };
@@ -17,7 +17,7 @@ const normals = (seed: number, length: number) => {
 function recording(file: string, label: string | null, samples: Float32Array, rate = 1000, channels = ['x']): Recording {
   const length = samples.length / channels.length;
   const entry = { file, label, n_samples: length, n_channels: channels.length, dtype: 'float32' as const, sample_rate_hz: rate };
-  return { entry, label, channels, sampleRateHz: rate, samples, length };
+  return heldRecording({ entry, label, channels, sampleRateHz: rate }, samples);
 }
 
 const brief = (rows: readonly CleaningRow[]) => rows.map(({ recording: index, start, reason }) => [index, start, reason]);

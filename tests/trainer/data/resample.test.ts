@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Recording } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, type Recording } from '../../../trainer/data/recording-set.ts';
 import { rateRatio, resample, resampleRecording } from '../../../trainer/data/resample.ts';
+import { samplesOf } from '../../support/recordings.ts';
 
 const tone = (frequencyHz: number, rateHz: number, length: number, phase = 0.3) =>
   Float32Array.from({ length }, (_, n) => Math.sin((2 * Math.PI * frequencyHz * n) / rateHz + phase));
@@ -28,7 +29,7 @@ function recordingOf(samples: Float32Array, channels: string[], sampleRateHz: nu
     sample_rate_hz: sampleRateHz,
     ...more,
   };
-  return { entry, label: 'x', channels, sampleRateHz, samples, length };
+  return heldRecording({ entry, label: 'x', channels, sampleRateHz }, samples);
 }
 
 describe('the ratio of two rates', () => {
@@ -131,7 +132,7 @@ describe('a resampled recording', () => {
     const recording = recordingOf(new Float32Array(2400), ['x', 'y'], 12_000, { load: 3 });
     const made = resampleRecording(recording, 1000);
     expect(made).toMatchObject({ sampleRateHz: 1000, length: 100, label: 'x', channels: ['x', 'y'] });
-    expect(made.samples).toHaveLength(200);
+    expect(samplesOf(made)).toHaveLength(200);
     expect(made.entry).toMatchObject({ n_samples: 100, sample_rate_hz: 1000, resampled_from_hz: 12_000, load: 3, dtype: 'float32' });
     expect(made.entry.scale).toBeUndefined();
   });
@@ -146,6 +147,42 @@ describe('a resampled recording', () => {
     const made = resampleRecording(recordingOf(samples, ['x'], 25_600, { snapshot_len: 2560 }), 1000);
     expect(made.entry.snapshot_len).toBe(100);
     expect(made.length).toBe(300);
-    for (const [at, value] of made.samples.entries()) expect(value).toBeCloseTo(Math.floor(at / 100), 5);
+    for (const [at, value] of samplesOf(made).entries()) expect(value).toBeCloseTo(Math.floor(at / 100), 5);
+  });
+
+  it('read by stretches, in any order, is bit by bit the whole', () => {
+    fc.assert(
+      fc.property(
+        fc.record({
+          length: fc.integer({ min: 1, max: 3000 }),
+          channels: fc.integer({ min: 1, max: 3 }),
+          rateHz: fc.constantFrom(250, 999, 1600, 4410),
+          snapshot: fc.option(fc.integer({ min: 1, max: 3500 })),
+          places: fc.array(fc.tuple(fc.double({ min: 0, max: 1, noNaN: true }), fc.double({ min: 0, max: 1, noNaN: true })), {
+            maxLength: 8,
+          }),
+        }),
+        ({ length, channels, rateHz, snapshot, places }) => {
+          const samples = Float32Array.from({ length: length * channels }, (_, at) => Math.sin(at * at * 0.013) + (at % 7));
+          const names = ['x', 'y', 'z'].slice(0, channels);
+          const recording = recordingOf(samples, names, 2000, snapshot === null ? {} : { snapshot_len: snapshot });
+          const ratio = rateRatio(2000, rateHz);
+          const unit = Math.min(length, snapshot ?? length);
+          const parts = Array.from({ length: Math.ceil(length / unit) }, (_, index) =>
+            resample(samples.subarray(index * unit * channels, (index + 1) * unit * channels), channels, ratio),
+          );
+          const whole = parts.flatMap((part) => [...part]);
+          const made = resampleRecording(recording, rateHz);
+          expect(made.length).toBe(whole.length / channels);
+          for (const [from, share] of places) {
+            const start = Math.floor(from * made.length);
+            const count = Math.floor(share * (made.length - start));
+            expect([...made.read(start, count)]).toEqual(whole.slice(start * channels, (start + count) * channels));
+          }
+          expect([...samplesOf(made)]).toEqual(whole);
+        },
+      ),
+      { numRuns: 40 },
+    );
   });
 });

@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { eraseRecordings, finishErasure, planErasure } from '../../../trainer/data/import/erase.ts';
 import { describeSet, renderInfo } from '../../../trainer/data/info.ts';
 import { openRecordingSet, parseCondition, type RecordingEntry, readRecording } from '../../../trainer/data/recording-set.ts';
+import { samplesOf } from '../../support/recordings.ts';
 import { folderWith } from './files.ts';
 
 const RATE = 1000;
@@ -67,7 +68,7 @@ describe('a piece of a recording', () => {
         async (entry, { start, length }, names) => {
           const [whole, piece] = [await readRecording(set, entry, names), await readRecording(set, entry, names, { start, length })];
           expect(piece.length).toBe(length);
-          expect(piece.samples).toEqual(whole.samples.slice(start * names.length, (start + length) * names.length));
+          expect(samplesOf(piece)).toEqual(samplesOf(whole).slice(start * names.length, (start + length) * names.length));
         },
       ),
       { numRuns: 80 },
@@ -81,8 +82,8 @@ describe('a piece of a recording', () => {
     const set = await openRecordingSet(
       await folderWith({ 'dataset.json': JSON.stringify({ name: 'long', recordings: [entry] }), 'a.f32': new Uint8Array(samples.buffer) }),
     );
-    expect(Buffer.from((await readRecording(set, set.recordings[0])).samples.buffer).equals(Buffer.from(samples.buffer))).toBe(true);
-    expect((await readRecording(set, set.recordings[0], undefined, { start: 262_143, length: 3 })).samples).toEqual(
+    expect(Buffer.from(samplesOf(await readRecording(set, set.recordings[0])).buffer).equals(Buffer.from(samples.buffer))).toBe(true);
+    expect(samplesOf(await readRecording(set, set.recordings[0], undefined, { start: 262_143, length: 3 }))).toEqual(
       samples.slice(262_143, 262_146),
     );
   });

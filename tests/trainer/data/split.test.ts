@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Piece, pieceLength, readPieces, timeBlocks } from '../../../trainer/data/pieces.ts';
+import { nextStretch, type Piece, pieceLength, readPieces, timeBlocks } from '../../../trainer/data/pieces.ts';
 import { openRecordingSet, parseCondition, type RecordingEntry, select } from '../../../trainer/data/recording-set.ts';
 import { parseRelabel, relabelSet } from '../../../trainer/data/relabel.ts';
 import { type Fold, type Split, type SplitRule, splitRecordings, validationFolds } from '../../../trainer/data/split.ts';
 import { Refusal } from '../../../trainer/refusal.ts';
+import { samplesOf } from '../../support/recordings.ts';
 import { folderWith } from './files.ts';
 
 const WINDOW = 512;
@@ -69,6 +70,16 @@ describe('a split', () => {
     expect(validation.range!.start - train.range!.length).toBe(4 * WINDOW);
     const [early, late] = timeBlocks(entry('a', 0, { snapshot_len: 2560, n_samples: 40 * 2560 }), 0.15)!;
     expect([early.range!.length, late.range!.start, late.range!.length].map((at) => at / 2560)).toEqual([33, 34, 6]);
+  });
+
+  it('leaves the gap to the next stretch of a recording that cleaning cut, too', () => {
+    const cut = (start: number, length: number) => entry(`a_from${start}`, 0, { cut_from: 'a', cut_start: start, n_samples: length });
+    const stretches = [cut(0, 10_000), cut(10_100, 5000)];
+    const [[, held], [, last]] = stretches.map((one) => timeBlocks(one, 0.15, {}, nextStretch(one, stretches))!);
+    expect(held.range).toEqual({ start: 8500, length: 10_100 - WINDOW - 8500 });
+    expect(last.range!.start + last.range!.length).toBe(5000);
+    const far = cut(10_000 + WINDOW, 5000);
+    expect(timeBlocks(stretches[0], 0.15, {}, far)![1].range).toEqual({ start: 8500, length: 1500 });
   });
 
   it('by condition holds out whole recordings of a class that has only short ones, where it can spare one', () => {
@@ -294,10 +305,10 @@ describe('pieces', () => {
       { entry: set.recordings[0], range: { start: 100, length: 5 } },
       { entry: set.recordings[1] },
     ]);
-    expect([[...one.samples], one.length, one.entry.file]).toEqual([[100, 101, 102, 103, 104], 5, '0.f32']);
-    expect([other.length, other.samples[2999]]).toEqual([3000, 3000]);
+    expect([[...samplesOf(one)], one.length, one.entry.file]).toEqual([[100, 101, 102, 103, 104], 5, '0.f32']);
+    expect([other.length, samplesOf(other)[2999]]).toEqual([3000, 3000]);
     const [slow] = await readPieces(set, [{ entry: set.recordings[0], range: { start: 1000, length: 1000 } }], ['x'], 500);
-    expect([slow.sampleRateHz, slow.length, Math.round(slow.samples[250])]).toEqual([500, 500, 1500]);
+    expect([slow.sampleRateHz, slow.length, Math.round(samplesOf(slow)[250])]).toEqual([500, 500, 1500]);
   });
 
   it('of two rates or sets of channels are refused by name', async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { STUDENT } from '../../../models/networks/attention-network.ts';
 import { createNetwork } from '../../../models/networks/index.ts';
 import { Random } from '../../../models/networks/random.ts';
-import type { Recording } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, type Recording } from '../../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { BatchSampler, NO_AUGMENTATION } from '../../../trainer/train/batches.ts';
 
@@ -11,10 +11,8 @@ import { BatchSampler, NO_AUGMENTATION } from '../../../trainer/train/batches.ts
 function snapshots(label: string, length: number, snapshot?: number): Recording {
   const entry = { file: label, label, n_samples: length, n_channels: 1, dtype: 'float32' as const, sample_rate_hz: 1000 };
   const samples = Float32Array.from({ length }, (_, at) => Math.floor(at / (snapshot ?? length)));
-  return {
-    entry: { ...entry, ...(snapshot && { snapshot_len: snapshot }) },
-    ...{ label, channels: ['x'], sampleRateHz: 1000, samples, length },
-  };
+  const named = { label, channels: ['x'], sampleRateHz: 1000 };
+  return heldRecording({ entry: { ...entry, ...(snapshot && { snapshot_len: snapshot }) }, ...named }, samples);
 }
 
 const isConstant = (window: Float32Array) => window.every((value) => value === window[0]);

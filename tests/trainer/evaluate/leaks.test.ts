@@ -4,16 +4,17 @@ import { describe, expect, it } from 'vitest';
 import { Random } from '../../../models/networks/random.ts';
 import { findLeaks, refuseLeaks } from '../../../trainer/data/leaks.ts';
 import { type ReadPiece, readPieces } from '../../../trainer/data/pieces.ts';
-import { openRecordingSet, parseCondition, type Recording, select } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, openRecordingSet, parseCondition, type Recording, select } from '../../../trainer/data/recording-set.ts';
 import { type SplitRule, splitRecordings } from '../../../trainer/data/split.ts';
 import { Refusal } from '../../../trainer/refusal.ts';
+import { samplesOf } from '../../support/recordings.ts';
 
 const WINDOW = 128;
 const LENGTH = 1000;
 
 function recording(file: string, samples: Float32Array, more: Record<string, unknown> = {}): Recording {
   const entry = { file, label: 'a', n_samples: samples.length, n_channels: 1, dtype: 'float32' as const, sample_rate_hz: 1000, ...more };
-  return { entry, label: 'a', channels: ['x'], sampleRateHz: 1000, samples, length: samples.length };
+  return heldRecording({ entry, label: 'a', channels: ['x'], sampleRateHz: 1000 }, samples);
 }
 const noise = (seed: number, length = LENGTH) => {
   const random = new Random(seed);
@@ -39,8 +40,8 @@ describe('the leak detector', () => {
       ['recording', 'a', 'a'],
       ['recording', 'b', 'copy'],
     ]);
-    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false })).toThrow(Refusal);
-    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false })).toThrow(
+    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false, searched: 1 })).toThrow(Refusal);
+    expect(() => refuseLeaks({ leaks, usualLikeness: 0, signalsRepeat: false, searched: 1 })).toThrow(
       /a is on both sides; copy and b have the same content/,
     );
   });
@@ -96,12 +97,49 @@ describe('the leak detector', () => {
     ];
     const [theirs, own] = [noise(1), noise(9)];
     const alike = labelled('alike', 'a', toned(theirs.map((value, t) => 0.4 * value + 0.92 * own[t])));
-    const copy = labelled('copy', 'a', train[1].samples.subarray(100));
+    const copy = labelled('copy', 'a', samplesOf(train[1]).subarray(100));
     const leaksIn = async (side: Recording[]) =>
       (await findLeaks(side, [alike, copy], { window: WINDOW, threshold: 0.9 })).leaks.map((leak) => [leak.train, leak.test]);
     expect(await leaksIn(train)).toEqual([['a2', 'copy']]);
     // With nothing of its class to compare with, the same likeness to a1 counts as a copy.
     expect(await leaksIn([train[0], ...train.slice(4)])).toEqual([['a1', 'alike']]);
+  });
+
+  describe('of a time block whose own recording trains', () => {
+    const block = (file: string, samples: Float32Array, start: number, length: number): ReadPiece => ({
+      ...recording(file, samples.subarray(start, start + length)),
+      range: { start, length },
+    });
+    const others = [5, 6, 7, 8].map((seed) => recording(`other${seed}`, noise(seed)));
+    const pairs = async (train: ReadPiece[], test: ReadPiece[]) => (await look(train, test)).leaks.map((leak) => [leak.train, leak.test]);
+
+    it('finds it in another recording, whether that is a copy of the block or of the whole', async () => {
+      const samples = noise(1, 4000);
+      const [early, late] = [block('a', samples, 0, 3000), block('a', samples, 3000 + WINDOW, 872)];
+      expect(await pairs([early, ...others], [late])).toEqual([]);
+      const ofBlock = recording('copy', samples.slice(3100, 4000));
+      expect(await pairs([early, ofBlock, ...others], [late])).toEqual([['copy', 'a']]);
+      const ofAll = recording('copy', samples.slice(150));
+      expect(await pairs([early, ofAll, ...others], [late])).toEqual([['copy', 'a']]);
+    });
+
+    it('lets it pass where all of its recording is as like the other one, which turns at the same pace', async () => {
+      const turn = noise(40, 97);
+      const turning = (seed: number) => noise(seed, 12_000).map((value, t) => turn[(t + 11 * seed) % 97] + 0.05 * value);
+      const samples = turning(1);
+      const split = [block('a', samples, 0, 9000), block('a', samples, 9000 + WINDOW, 2872)];
+      expect(await pairs([split[0], recording('b', turning(2)), ...others], [split[1]])).toEqual([]);
+      // A copy of a recording that repeats itself is one all the same.
+      expect(await pairs([split[0], recording('b', samples.slice(300)), ...others], [split[1]])).toEqual([['b', 'a']]);
+    });
+  });
+
+  it('asks for the gap between stretches that cleaning cut out of one recording', async () => {
+    const stretch = (start: number, length: number) =>
+      recording(`a_from${start}`, noise(start + 1, length), { cut_from: 'a', cut_start: start });
+    const why = async (start: number) => (await look([stretch(0, 500)], [stretch(start, 500)])).leaks.map((leak) => leak.why);
+    expect(await why(500 + WINDOW)).toEqual([]);
+    expect(await why(600)).toEqual(['pieces of a on both sides are 100 samples apart, where 128 must lie between them']);
   });
 
   it('measures gaps at the rate of the windows where recordings were resampled', async () => {

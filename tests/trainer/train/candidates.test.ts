@@ -11,7 +11,7 @@ import { Random } from '../../../models/networks/random.ts';
 import { encodeOnnx } from '../../../models/trace/onnx.ts';
 import { traceFrontEnd } from '../../../models/training/trace-inference.ts';
 import { withReferences } from '../../../trainer/data/commissioning.ts';
-import type { Recording } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, type Recording } from '../../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { BundleDecider } from '../../../trainer/evaluate/bundle-decider.ts';
 import { argmaxRows, metricsOf } from '../../../trainer/evaluate/metrics.ts';
@@ -93,7 +93,7 @@ function triggered(machines: readonly number[], cases: number): { recordings: Re
         });
         const file = `${number}-${label}-${count}`;
         const fields = { file, label, n_samples: 600, n_channels: 1, dtype: 'float32' as const, sample_rate_hz: 1000, machine: number };
-        const recording = { entry: fields, label, channels: ['x'], sampleRateHz: 1000, samples, length: 600 };
+        const recording = heldRecording({ entry: fields, label, channels: ['x'], sampleRateHz: 1000 }, samples);
         (index === 0 && count < 3 ? references : recordings).push(recording);
       }
     }

@@ -33,9 +33,9 @@ novelty: { share: 0.05 }
 async function writeSet(seconds: number, seed: number, change: (label: string) => Record<string, unknown> = () => ({})): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'tremolo-novelty-'));
   await mkdir(join(folder, 'rec'));
-  const recordings = tinyRecordings(seconds, seed).map(({ entry, label, samples }, index) => {
+  const recordings = tinyRecordings(seconds, seed).map(({ entry, label, read, length }, index) => {
     const file = `rec/${entry.file}.f32`;
-    return { ...entry, file, channels: ['x', 'y'], machine: index % 2, ...change(label!), samples };
+    return { ...entry, file, channels: ['x', 'y'], machine: index % 2, ...change(label!), samples: read(0, length) };
   });
   for (const { file, samples } of recordings) await writeFile(join(folder, file), new Uint8Array(samples.buffer));
   await writeFile(
@@ -165,10 +165,10 @@ describe('tremolo train', () => {
       const memory = new StreamMemory(shape);
       const [normal, , , , knock] = tinyRecordings(2, 9);
       const scale = 4 / 32_767;
-      for (const [stream, { samples }] of [normal, knock].entries()) {
+      for (const [stream, { read }] of [normal, knock].entries()) {
         memory.append(
           stream,
-          Int16Array.from(samples.subarray(0, 1024), (value) => Math.round(value / scale)),
+          Int16Array.from(read(0, 512), (value) => Math.round(value / scale)),
           0,
           512,
         );

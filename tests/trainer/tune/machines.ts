@@ -11,7 +11,7 @@ import { encodeOnnx } from '../../../models/trace/onnx.ts';
 import { traceFrontEnd } from '../../../models/training/trace-inference.ts';
 import { type NetworkWeights, traceTrainingStep } from '../../../models/training/trace-training.ts';
 import { adapt, DEFAULT_ADAPTATION } from '../../../runtime/adapt/adaptation.ts';
-import type { Recording } from '../../../trainer/data/recording-set.ts';
+import { heldRecording, type Recording } from '../../../trainer/data/recording-set.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { argmaxRows, metricsOf } from '../../../trainer/evaluate/metrics.ts';
 import { ADAPT_BATCH } from '../../../trainer/release/bundle-parts.ts';
@@ -65,7 +65,7 @@ export function machine(shift: number, seconds = 8, seed = 3, label: (kind: stri
       dtype: 'float32' as const,
       sample_rate_hz: 1000,
     };
-    return { entry, label: name, channels: ['x'], sampleRateHz: 1000, samples, length };
+    return heldRecording({ entry, label: name, channels: ['x'], sampleRateHz: 1000 }, samples);
   });
 }
 
@@ -127,7 +127,7 @@ export async function trainedBundle(options?: NetworkOptions): Promise<{ folder:
 export async function writeSet(recordings: readonly Recording[]): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'tremolo-tune-set-'));
   await mkdir(folder, { recursive: true });
-  for (const { entry, samples } of recordings) await writeFile(join(folder, entry.file), new Uint8Array(samples.buffer));
+  for (const { entry, read, length } of recordings) await writeFile(join(folder, entry.file), new Uint8Array(read(0, length).buffer));
   await writeFile(join(folder, 'dataset.json'), JSON.stringify({ name: 'machines', recordings: recordings.map(({ entry }) => entry) }));
   return folder;
 }

@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
-import { copyFile, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { VERSION } from '../../../runtime/version.ts';
 import { Refusal } from '../../refusal.ts';
 import { isWithin, writeSetFolder } from '../import/replace-folder.ts';
-import { pathOf, type RecordingEntry, type RecordingSet, type SampleRange } from '../recording-set.ts';
+import { channelNames, pathOf, type RecordingEntry, type RecordingSet, type SampleRange } from '../recording-set.ts';
+import { SampleFile } from '../sample-file.ts';
 import { snapshotLength } from '../windows.ts';
-import { decodeRaw, readRaw, rowBytes } from './raw.ts';
 import type { CleaningReport } from './survey.ts';
+
+/** Samples copied at a time. */
+const STRETCH = 1 << 14;
 
 /** What was left out of a cleaned set: a finding, or a rest too short to be a recording. */
 export interface RemovedRow {
@@ -119,14 +122,13 @@ async function writeStretches(
   kept: readonly SampleRange[],
   fresh: string,
 ): Promise<RecordingEntry[]> {
-  const bytes = await readRaw(set, entry);
-  const row = rowBytes(entry);
+  const columns = channelNames(entry).map((name, index) => ({ name, index }));
+  const source = new SampleFile(pathOf(set, entry), entry, columns, true);
   const snapshot = snapshotLength(entry);
   const entries: RecordingEntry[] = [];
   for (const { start, length } of kept) {
-    const part = bytes.slice(start * row, (start + length) * row);
     const file = `${entry.file.slice(0, -extname(entry.file).length || undefined)}_from${start}${extname(entry.file)}`;
-    await writeFile(join(fresh, file), part, { flag: 'wx' });
+    const written = await copyStretch(source, { start, length }, columns.length, join(fresh, file));
     entries.push({
       ...entry,
       file,
@@ -137,21 +139,37 @@ async function writeStretches(
         }),
       cut_from: entry.cut_from ?? entry.file,
       cut_start: Number(entry.cut_start ?? 0) + start,
-      rms: rmsOf(entry, part),
-      sha256: createHash('sha256').update(part).digest('hex'),
+      ...written,
     });
   }
+  source.close();
   return entries;
 }
 
-/** Root mean square of each channel, to 8 decimals as the importer states it. */
-function rmsOf(entry: RecordingEntry, bytes: Uint8Array): number[] {
-  const { samples, length, channels } = decodeRaw(entry, bytes);
-  const squares = channels.map(() => 0);
-  samples.forEach((value, at) => {
-    squares[at % channels.length] += value ** 2;
-  });
-  return squares.map((sum) => Number(Math.sqrt(sum / length).toFixed(8)));
+/** Copies samples as they are; `rms` is of each channel, to 8 decimals as the importer states it. */
+async function copyStretch(
+  source: SampleFile,
+  { start, length }: SampleRange,
+  channels: number,
+  path: string,
+): Promise<{ rms: number[]; sha256: string }> {
+  const squares = Array.from({ length: channels }, () => 0);
+  const hash = createHash('sha256');
+  const file = await open(path, 'wx');
+  try {
+    for (let done = 0; done < length; done += STRETCH) {
+      const rows = Math.min(STRETCH, length - done);
+      source.read(start + done, rows).forEach((value, at) => {
+        squares[at % channels] += value ** 2;
+      });
+      const bytes = source.readRaw(start + done, rows).slice();
+      hash.update(bytes);
+      await file.writeFile(bytes);
+    }
+  } finally {
+    await file.close();
+  }
+  return { rms: squares.map((sum) => Number(Math.sqrt(sum / length).toFixed(8))), sha256: hash.digest('hex') };
 }
 
 /** The old dataset.json with the new recordings; fields that we do not know stay as they are. */

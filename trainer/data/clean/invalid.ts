@@ -8,7 +8,9 @@ const DROP_OUT_SAMPLES = 32;
  * most peaked of usual signals, has 2.4 times the samples of the next. */
 const PILE_UP = 5;
 /** Values next to the largest that it is compared with. */
-const NEIGHBOURS_OF_EXTREME = 8;
+const NEIGHBOURS_OF_EXTREME = 7;
+/** Samples read at a time where a whole recording is gone through. */
+const STRETCH = 4096;
 
 export interface ValidityOptions {
   /** The rate that all recordings should have; the commonest one where absent. */
@@ -33,7 +35,7 @@ export function findInvalid(
     if (recording.sampleRateHz !== sampleRateHz)
       return whole('wrong-rate', `sampled at ${recording.sampleRateHz} Hz where ${sampleRateHz} Hz are expected`);
     if (recording.length < window) return whole('short', `${recording.length} samples, fewer than a window of ${window}`);
-    const ranges = recording.channels.map((_, channel) => rangeEnds(recording, channel));
+    const ranges = rangeEnds(recording);
     const starts = recordingStarts(recording, cut.window, cut.stride);
     const faults = starts.map((start) => faultOf(recording, start, window, ranges, clippedShare));
     const reasons = new Set(faults.map((fault) => fault?.reason));
@@ -53,22 +55,51 @@ export function commonestRate(ratesHz: readonly number[]): number {
 /** Values at which a sensor's range ends; infinite where nothing shows it. */
 type RangeEnds = readonly [lowest: number, highest: number];
 
-/** The largest value is the end of the range where it piles up: far more samples than at any value near it. */
-function rangeEnds({ samples, channels, length }: Recording, channel: number): RangeEnds {
-  const values = Float32Array.from({ length }, (_, t) => samples[t * channels.length + channel])
-    .filter((value) => Number.isFinite(value))
-    .sort();
-  const pilesUp = (sorted: Float32Array) => {
-    const counts: number[] = [];
-    for (let at = 0; at < sorted.length && counts.length <= NEIGHBOURS_OF_EXTREME; at++) {
-      if (at > 0 && sorted[at] === sorted[at - 1]) counts[counts.length - 1]++;
-      else counts.push(1);
+/** The largest value is the end of the range where it piles up: far more samples than at any value near it. One of each channel. */
+function rangeEnds({ read, channels, length }: Recording): RangeEnds[] {
+  const ends = channels.map(() => ({ low: new LargestValues(), high: new LargestValues() }));
+  for (let start = 0; start < length; start += STRETCH) {
+    read(start, Math.min(STRETCH, length - start)).forEach((value, at) => {
+      if (!Number.isFinite(value)) return;
+      const { low, high } = ends[at % channels.length];
+      high.add(value);
+      low.add(-value);
+    });
+  }
+  return ends.map(({ low, high }) => [
+    low.pilesUp ? -low.largest : Number.NEGATIVE_INFINITY,
+    high.pilesUp ? high.largest : Number.POSITIVE_INFINITY,
+  ]);
+}
+
+/** The largest values of many and how often they occur. */
+class LargestValues {
+  /** From the largest down. */
+  readonly #values: number[] = [];
+  readonly #counts: number[] = [];
+
+  add(value: number): void {
+    const values = this.#values;
+    if (values.length > NEIGHBOURS_OF_EXTREME && value < values[NEIGHBOURS_OF_EXTREME]) return;
+    let place = 0;
+    while (place < values.length && values[place] > value) place++;
+    if (values[place] === value) this.#counts[place]++;
+    else {
+      values.splice(place, 0, value);
+      this.#counts.splice(place, 0, 1);
+      values.length = Math.min(values.length, 1 + NEIGHBOURS_OF_EXTREME);
+      this.#counts.length = values.length;
     }
-    return counts.length > 1 && counts[0] >= PILE_UP && counts[0] >= PILE_UP * Math.max(...counts.slice(1, 1 + NEIGHBOURS_OF_EXTREME));
-  };
-  const lowest = pilesUp(values) ? values[0] : Number.NEGATIVE_INFINITY;
-  values.reverse();
-  return [lowest, pilesUp(values) ? values[0] : Number.POSITIVE_INFINITY];
+  }
+
+  get largest(): number {
+    return this.#values[0];
+  }
+
+  get pilesUp(): boolean {
+    const [own, ...others] = this.#counts;
+    return others.length > 0 && own >= PILE_UP && own >= PILE_UP * Math.max(...others);
+  }
 }
 
 interface Fault {
@@ -93,7 +124,8 @@ function faultOf(
   ranges: readonly RangeEnds[],
   clippedShare: number,
 ): Fault | undefined {
-  const states = ranges.map((range, channel) => stateOf(recording, channel, start, window, range));
+  const samples = recording.read(start, window);
+  const states = ranges.map((range, channel) => stateOf(recording, samples, channel, start, range));
   const notFinite = states.find((state) => state.notFinite)?.notFinite;
   if (notFinite) return { reason: 'not-finite', why: notFinite };
   const flat = states.find((state) => state.flat)?.flat;
@@ -105,8 +137,10 @@ function faultOf(
   return held ? { reason: 'drop-out', why: held } : undefined;
 }
 
-function stateOf({ samples, channels }: Recording, channel: number, start: number, window: number, range: RangeEnds): ChannelState {
-  const at = (t: number) => samples[(start + t) * channels.length + channel];
+/** samples: the window, from sample `start` of the recording on */
+function stateOf({ channels }: Recording, samples: Float32Array, channel: number, start: number, range: RangeEnds): ChannelState {
+  const window = samples.length / channels.length;
+  const at = (t: number) => samples[t * channels.length + channel];
   let [run, longest, longestValue, clipped] = [0, 0, 0, 0];
   for (let t = 0; t < window; t++) {
     const value = at(t);

@@ -4,6 +4,9 @@ import type { CleaningRow } from './cleaning.ts';
 /** The space in which likeness is measured: in others, 0.85 means something else altogether (reference/ml.md, trap 2). */
 export const NEAR_DUPLICATE_SPACE = 'largest lagged cross-correlation of z-scored windows';
 
+/** Windows that a window is compared with. */
+export const COMPARED_WINDOWS = 32;
+
 export interface NearDuplicateOptions {
   /** Likeness above which a window is a near-duplicate. Default 0.85. */
   readonly threshold?: number;
@@ -19,6 +22,8 @@ export interface ComparedWindows {
   readonly recordings: ArrayLike<number>;
   /** First sample of each in its recording. */
   readonly starts: ArrayLike<number>;
+  /** So many of the first are known to stay and only compared with. Default 0. */
+  readonly settled?: number;
 }
 
 /**
@@ -27,14 +32,14 @@ export interface ComparedWindows {
  * different windows is not found.
  */
 export async function findNearDuplicates(
-  { samples, recordings, starts }: ComparedWindows,
+  { samples, recordings, starts, settled = 0 }: ComparedWindows,
   shape: readonly [window: number, channels: number],
-  { threshold = 0.85, compared = 32, signal }: NearDuplicateOptions = {},
+  { threshold = 0.85, compared = COMPARED_WINDOWS, signal }: NearDuplicateOptions = {},
 ): Promise<CleaningRow[]> {
   const space = new LaggedCorrelation(samples, shape);
-  const kept: number[] = [];
+  const kept: number[] = Array.from({ length: settled }, (_, index) => index);
   const rows: CleaningRow[] = [];
-  for (let index = 0; index < starts.length; index++) {
+  for (let index = settled; index < starts.length; index++) {
     const twin = latestAlike(space, index, kept.slice(-compared), threshold);
     if (!twin) kept.push(index);
     else {

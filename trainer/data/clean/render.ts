@@ -8,7 +8,7 @@ const SHOWN = 4;
 const percent = (part: number, whole: number) => `${((100 * part) / Math.max(1, whole)).toFixed(1)} %`;
 
 /** A survey for people: a table of classes and stages, the first rows of each stage, and what was held back. */
-export function renderCleaning({ name, window, recordings, summary, findings, heldBack }: CleaningReport): string[] {
+export function renderCleaning({ name, window, recordings, summary, findings, heldBack, judged }: CleaningReport): string[] {
   const width = Math.max(10, ...summary.map(({ label }) => label.length));
   const columns = (label: string, windows: string, removed: readonly string[], kept: string) =>
     `  ${label.padEnd(width)} ${windows.padStart(8)} ${removed.map((text) => text.padStart(16)).join('')} ${kept.padStart(8)}`;
@@ -53,6 +53,9 @@ export function renderCleaning({ name, window, recordings, summary, findings, he
         ]
       : []),
     ...rows,
+    ...(judged.windows < judged.of && judged.windows > 0
+      ? [`labels judged by neighbours: a sample of ${judged.windows} of ${judged.of} labelled windows`]
+      : []),
     ...(held.length > 0 ? ['held back:', ...held] : []),
   ];
 }

@@ -1,20 +1,22 @@
+import { Random } from '../../../models/networks/random.ts';
 import { signalFeatures } from '../../evaluate/signal-features.ts';
 import { Refusal } from '../../refusal.ts';
-import { channelNames, type Recording, type RecordingEntry, type RecordingSet } from '../recording-set.ts';
+import { channelNames, type Recording, type RecordingEntry, type RecordingSet, readRecording } from '../recording-set.ts';
+import { drawRuns, shareOutByLabel } from '../window-sample.ts';
 import { recordingStarts } from '../windows.ts';
 import { findAmbiguous } from './ambiguous.ts';
 import {
   type CleaningRow,
   type CleaningStage,
   type CleaningSummary,
+  type Cut,
   type CutRecording,
   className,
   STAGES,
   summarizeCleaning,
 } from './cleaning.ts';
 import { commonestRate, findInvalid } from './invalid.ts';
-import { findNearDuplicates } from './near-duplicates.ts';
-import { decodeRaw, readRaw } from './raw.ts';
+import { COMPARED_WINDOWS, findNearDuplicates } from './near-duplicates.ts';
 
 /**
  * Share of a class that a judgement by likeness may take. Where more of a class is like another class, or like itself, that is how it sounds and
@@ -22,6 +24,14 @@ import { decodeRaw, readRaw } from './raw.ts';
  * which this embedding cannot tell apart, lie at 33 to 58 %); faults that repeat with every turn lie above a fifth (cwru12 OR007: 57 %).
  */
 const LARGEST_SHARE = { ambiguous: 1 / 4, 'near-duplicate': 1 / 5 } as const;
+
+/**
+ * Windows whose labels are judged by each other, as many of each class as there are while others have more: every one is held against every other,
+ * so twice as many take four times as long. The real sets of benchmarks/README.md have fewer.
+ */
+const MOST_JUDGED = 16_384;
+/** Windows that are in memory at a time while copies are looked for. */
+const PART = 512;
 
 export interface CleaningOptions {
   /** Samples a window; windows do not overlap. Default 512. */
@@ -61,10 +71,12 @@ export interface CleaningReport {
   readonly summary: readonly CleaningSummary[];
   readonly findings: readonly Finding[];
   readonly heldBack: readonly HeldBack[];
+  /** Labelled windows whose label was held against their neighbours', out of so many. */
+  readonly judged: { readonly windows: number; readonly of: number };
 }
 
 /**
- * Looks through a set in three stages, one recording in memory at a time. Invalid windows are judged no further. Changes nothing.
+ * Looks through a set in three stages, window by window: memory does not grow with recordings, and by 1 % of what the set grows. Invalid windows are judged no further. Changes nothing.
  *
  * The embedding of the second stage is, per channel, five statistics and the log powers of 32 bands, each column scaled to unit deviation.
  *
@@ -79,6 +91,7 @@ export async function surveySet(set: RecordingSet, options: CleaningOptions = {}
   const cuts: CutRecording[] = [];
   const described: Described[] = [];
   const sameContent = copiesIn(set.recordings);
+  const judge = judgedWindows(set.recordings, cut);
   for (const [index, entry] of set.recordings.entries()) {
     signal?.throwIfAborted();
     onProgress?.((0.8 * index) / set.recordings.length, entry.file);
@@ -100,12 +113,12 @@ export async function surveySet(set: RecordingSet, options: CleaningOptions = {}
     }
     const bad = new Set(invalid.map(({ start }) => start));
     const valid = starts.filter((start) => !bad.has(start));
-    const channels = recording.channels.length;
-    const samples = windowsAt(recording, valid, window);
-    const shape = [window, channels] as const;
-    if (entry.label !== null) described.push({ index, label: entry.label, starts: valid, features: signalFeatures(samples, shape) });
-    const recordings = valid.map(() => index);
-    rows.push(...(await findNearDuplicates({ samples, recordings, starts: valid }, shape, { signal })));
+    if (entry.label !== null) {
+      const own = judge(index, starts).filter((start) => !bad.has(start));
+      const features = signalFeatures(windowsAt(recording, own, window), [window, recording.channels.length]);
+      described.push({ index, label: entry.label, starts: own, features });
+    }
+    rows.push(...(await nearDuplicatesIn(recording, index, valid, window, signal)));
   }
   const ambiguous = await ambiguousAmong(described, window, { signal, onProgress: (share) => onProgress?.(0.8 + 0.2 * share, 'labels') });
   const { proposed, heldBack } = holdBack([...rows, ...ambiguous], cuts);
@@ -120,7 +133,53 @@ export async function surveySet(set: RecordingSet, options: CleaningOptions = {}
     summary: summarizeCleaning(proposed, cuts),
     findings: findings.sort((a, b) => STAGES.indexOf(a.stage) - STAGES.indexOf(b.stage)),
     heldBack,
+    judged: {
+      windows: described.reduce((sum, { starts }) => sum + starts.length, 0),
+      of: cuts.reduce((sum, { label, starts }) => sum + (label === null ? 0 : starts.length), 0),
+    },
   };
+}
+
+/** Which windows of a recording are judged by their neighbours. */
+function judgedWindows(entries: readonly RecordingEntry[], cut: Cut): (index: number, starts: readonly number[]) => number[] {
+  const counts = entries.map((entry) =>
+    entry.label === null ? 0 : recordingStarts({ entry, length: entry.n_samples }, cut.window, cut.stride).length,
+  );
+  const wanted = shareOutByLabel(
+    counts,
+    entries.map(({ label }) => label),
+    MOST_JUDGED,
+  );
+  const random = new Random(1);
+  return (index, starts) =>
+    drawRuns(starts.length, wanted[index], 1, random).flatMap(({ first, count }) => starts.slice(first, first + count));
+}
+
+/** Copies within a recording, a part of its windows after the other; each part knows the windows before it that windows are compared with. */
+async function nearDuplicatesIn(
+  recording: Recording,
+  index: number,
+  starts: readonly number[],
+  window: number,
+  signal: AbortSignal | undefined,
+): Promise<CleaningRow[]> {
+  const rows: CleaningRow[] = [];
+  let latest: number[] = [];
+  for (let from = 0; from < starts.length; from += PART) {
+    const fresh = starts.slice(from, from + PART);
+    const all = [...latest, ...fresh];
+    const windows = {
+      samples: windowsAt(recording, all, window),
+      recordings: all.map(() => index),
+      starts: all,
+      settled: latest.length,
+    };
+    const found = await findNearDuplicates(windows, [window, recording.channels.length], { signal });
+    const gone = new Set(found.map(({ start }) => start));
+    latest = all.filter((start) => !gone.has(start)).slice(-COMPARED_WINDOWS);
+    rows.push(...found);
+  }
+  return rows;
 }
 
 async function readOrReject(
@@ -129,7 +188,7 @@ async function readOrReject(
   channels?: readonly string[],
 ): Promise<Recording | { problem: string }> {
   try {
-    return decodeRaw(entry, await readRaw(set, entry), channels);
+    return await readRecording(set, entry, channels, undefined, { mayLackNumbers: true });
   } catch (error) {
     if (error instanceof Refusal && error.code === 'data/file') return { problem: error.message };
     throw error;
@@ -161,15 +220,15 @@ function copiesIn(recordings: readonly RecordingEntry[]): Map<RecordingEntry, st
 }
 
 /** -> row-major [starts, window, channels] */
-function windowsAt({ samples, channels: { length: channels } }: Recording, starts: readonly number[], window: number): Float32Array {
+function windowsAt({ read, channels: { length: channels } }: Recording, starts: readonly number[], window: number): Float32Array {
   const windows = new Float32Array(starts.length * window * channels);
   starts.forEach((start, row) => {
-    windows.set(samples.subarray(start * channels, (start + window) * channels), row * window * channels);
+    windows.set(read(start, window), row * window * channels);
   });
   return windows;
 }
 
-/** The valid windows of a labelled recording. */
+/** Valid windows of a labelled recording, those that are judged by their neighbours. */
 interface Described {
   readonly index: number;
   readonly label: string;
