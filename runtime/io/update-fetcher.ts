@@ -1,9 +1,9 @@
-import { LARGEST_WINDOW, type UpdateRequest, updateRefusalSchema } from '../contracts/update.ts';
+import { type UpdateRequest, updateRefusalSchema } from '../contracts/update.ts';
 import type { Budget } from '../update/budget.ts';
 import type { ChunkMap } from '../update/chunk-map.ts';
 import { UpdateRefusalError } from '../update/refusal.ts';
 import { RoundTrip } from '../update/round-trip.ts';
-import { CHUNK_WIRE_BYTES, type ObjectSize, Transfer } from '../update/transfer.ts';
+import { CHUNK_WIRE_BYTES, MOST_WINDOW, type ObjectSize, Transfer } from '../update/transfer.ts';
 
 /** What fetching asks of a connection. */
 export interface FetchLink {
@@ -130,7 +130,7 @@ export class UpdateFetcher {
     for (const { transfer, sink } of this.#fetches.values()) used += transfer.inFlight + sink.unsaved;
     for (const fetch of this.#fetches.values())
       this.#guard(fetch, () => {
-        used += this.#ask(fetch, LARGEST_WINDOW - used);
+        used += this.#ask(fetch, MOST_WINDOW - used);
       });
   }
 

@@ -11,7 +11,7 @@ import { refusalOf, type TrialTimes, UpdateSteps } from './update-steps.ts';
 import type { UpdateStorage } from './update-storage.ts';
 
 /** Between two messages that differ in numbers only, milliseconds. */
-const STATE_MS = 1000;
+const STATE_MS = 3000;
 
 export interface UpdateServiceOptions {
   readonly site: string;
@@ -28,6 +28,9 @@ export interface UpdateServiceOptions {
   /** How long something new decides before it is confirmed. */
   readonly trial?: TrialTimes;
 }
+
+/** A word that got lost is said again after this, and a timestamp that never came is asked for again, milliseconds. */
+const REPEAT_MS = 30_000;
 
 /**
  * Updates of one gateway: feeds the machine with what comes from the broker and from its own steps, writes what must outlive a power cut, and then does
@@ -51,6 +54,7 @@ export class UpdateService {
   #said = '';
   #sayTimer: NodeJS.Timeout | undefined;
   #saidMs = Number.NEGATIVE_INFINITY;
+  readonly #repeat: NodeJS.Timeout;
 
   constructor(options: UpdateServiceOptions) {
     const { site, gateway, trust, storage, record, host, link, trial } = options;
@@ -76,6 +80,7 @@ export class UpdateService {
       },
       onMisfit: (error) => options.onTrouble('target', error.message),
     });
+    this.#repeat = setInterval(() => this.#sayAgain(), REPEAT_MS);
     const { machine, effects } = startMachine(record, host.running());
     this.#machine = machine;
     this.#begin({ machine, effects });
@@ -105,11 +110,22 @@ export class UpdateService {
     this.#say();
   }
 
+  #sayAgain(): void {
+    const { link } = this.#options;
+    this.#said = '';
+    this.#sayNow();
+    if (this.#timestamp || !link.online) return;
+    // The broker sends what it keeps to whoever comes anew.
+    link.unsubscribe(this.#timestampTopic);
+    link.subscribe(this.#timestampTopic);
+  }
+
   /** Ends what is under way; what has come stays on disk. A gateway that stops is not one that crashed. */
   async stop(): Promise<void> {
     this.#all.abort(new Error('the gateway stops'));
     this.#update.abort(this.#all.signal.reason);
     clearTimeout(this.#sayTimer);
+    clearInterval(this.#repeat);
     await this.#queue;
     await this.#steps.endTrial();
     const { record } = this.#machine;

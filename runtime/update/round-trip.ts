@@ -6,7 +6,8 @@ const MOST_MS = 30_000;
 /**
  * How long to wait for an answer before asking again: the smoothed round trip and four times its deviation, twice as long after each wait in vain.
  *
- * A caller measures answers to questions that were asked once only (Karn's algorithm). Source: RFC 6298.
+ * A caller measures answers to questions that were asked once only (Karn's algorithm). Where those never come, for much is lost, other answers take the
+ * doubling back step by step. Source: RFC 6298.
  */
 export class RoundTrip {
   #meanMs: number | undefined;
@@ -27,6 +28,11 @@ export class RoundTrip {
     }
     this.#deviationMs += (Math.abs(ms - this.#meanMs) - this.#deviationMs) / 4;
     this.#meanMs += (ms - this.#meanMs) / 8;
+  }
+
+  /** Something came, but it does not say which question it answers: the link is there. */
+  heard(): void {
+    this.#backOff = Math.max(1, this.#backOff / 2);
   }
 
   /** An answer did not come in time. */

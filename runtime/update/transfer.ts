@@ -1,11 +1,15 @@
-import { CHUNK_BYTES, CHUNK_HEAD_BYTES, LARGEST_WINDOW, type UpdateRequest } from '../contracts/update.ts';
+import { CHUNK_BYTES, CHUNK_HEAD_BYTES, type UpdateRequest } from '../contracts/update.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { UpdateRefusalError } from './refusal.ts';
 import type { RoundTrip } from './round-trip.ts';
 
-/** Chunks in flight: at the start, and at the least after answers did not come. */
-const FIRST_WINDOW = 16;
+/**
+ * Chunks in flight: at the start and after each break of the connection, which loses them all; at the least after answers did not come; and at the most.
+ * More would be faster over a link that is as fast as it is far, and costs more whenever it breaks.
+ */
+const FIRST_WINDOW = 8;
 const LEAST_WINDOW = 4;
+export const MOST_WINDOW = 16;
 
 /** So many new bytes, or the rest of the object, must come in so much time on line; a link that gives less is not one. */
 const PACE_BYTES = 65_536;
@@ -33,7 +37,7 @@ export class Transfer {
   readonly #atMost: number;
   readonly #roundTrip: RoundTrip;
   #have: ChunkMap | undefined;
-  /** Chunks that were asked for and have not come, and when; NaN after the first time, for then an answer tells no round trip. */
+  /** Chunks that were asked for and have not come, and when; and those that were asked for more than once, whose answers tell no round trip. */
   readonly #asked = new Map<number, number>();
   readonly #askedBefore = new Set<number>();
   #window = FIRST_WINDOW;
@@ -95,9 +99,10 @@ export class Transfer {
     const askedMs = this.#asked.get(index);
     this.#asked.delete(index);
     if (askedMs !== undefined && !this.#askedBefore.has(index)) this.#roundTrip.measure(nowMs - askedMs);
+    else this.#roundTrip.heard();
     if (index >= this.#have.chunks || this.#have.has(index)) return undefined;
     this.#have.add(index);
-    this.#window = Math.min(LARGEST_WINDOW, this.#window + 1);
+    this.#window = Math.min(MOST_WINDOW, this.#window + 1);
     this.#gained += bytes.length;
     if (this.#gained - this.#paceBytes >= PACE_BYTES) {
       this.#paceBytes = this.#gained;
@@ -146,6 +151,7 @@ export class Transfer {
   /** The connection is back: what was in flight is lost, and the time without it does not count. */
   resume(nowMs: number): void {
     this.#forgetAsked();
+    this.#window = FIRST_WINDOW;
     this.#heardMs = nowMs;
     this.#paceMs = nowMs;
   }

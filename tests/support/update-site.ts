@@ -3,10 +3,12 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
-import { type Bundle, FILES, writeBundle } from '../../models/bundle/bundle.ts';
+import { type Bundle, bankLayout, FILES, writeBundle } from '../../models/bundle/bundle.ts';
+import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { gatewayOfTopic, gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
 import { CHUNK_BYTES, type Target, type UpdateRequest } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
+import { numbers } from './numbers.ts';
 import { bundleTarget, TufRepository } from './tuf-repository.ts';
 
 const TOPICS = siteTopics('plant');
@@ -120,9 +122,37 @@ export class UpdateSite {
   }
 }
 
-/** The same bundle under another name: another digest, the same base. */
-export async function renamed(bundle: Bundle, name: string): Promise<{ folder: string; bundle: Bundle }> {
+/** The same bundle under another name: another digest, the same base. @param classes what it calls its answers, where that is otherwise too */
+export async function renamed(
+  bundle: Bundle,
+  name: string,
+  classes = bundle.manifest.classes,
+): Promise<{ folder: string; bundle: Bundle }> {
   const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-bundle-')), 'bundle');
   const { parts: _parts, base: _base, ...description } = bundle.manifest;
-  return { folder, bundle: await writeBundle(folder, { ...description, name }, { core: bundle.files }) };
+  return { folder, bundle: await writeBundle(folder, { ...description, name, classes }, { core: bundle.files }) };
+}
+
+/** An adapter of the tiny bundle, with numbers of its own. */
+export function adapterFile(
+  { manifest }: Bundle,
+  seed: number,
+  size = 0.01,
+  change: (values: Float32Array) => void = () => {},
+): Uint8Array {
+  const tensors = Object.fromEntries(
+    bankLayout(manifest).parameters.map(({ name, shape }, index) => {
+      const values = Float32Array.from(
+        numbers(
+          shape.reduce((a, b) => a * b, 1),
+          seed + index,
+          -size,
+          size,
+        ),
+      );
+      change(values);
+      return [name, { type: 'float32' as const, shape: [...shape], values }];
+    }),
+  );
+  return encodeSafetensors({ tensors, metadata: { base: manifest.base } });
 }

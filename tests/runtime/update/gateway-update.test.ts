@@ -4,14 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { type Bundle, bankLayout } from '../../../models/bundle/bundle.ts';
-import { encodeSafetensors } from '../../../models/bundle/schema/safetensors.ts';
+import type { Bundle } from '../../../models/bundle/bundle.ts';
 import { type UpdateState, updateStateSchema } from '../../../runtime/contracts/update.ts';
 import { startEmbeddedBroker } from '../../../trainer/io/broker.ts';
 import { type LiveGateway, liveGateway, observe, sendNoise, TOPICS } from '../../support/live-gateway.ts';
-import { numbers } from '../../support/numbers.ts';
 import { makeTinyBundle } from '../../support/tiny-bundle.ts';
-import { EASY, renamed, UpdateSite } from '../../support/update-site.ts';
+import { adapterFile, EASY, renamed, UpdateSite } from '../../support/update-site.ts';
 
 const patient = { timeout: 40_000, interval: 20 };
 
@@ -120,25 +118,6 @@ const ended = (made: Plant, deployment: string) =>
   );
 
 const SHADOW = { ...EASY, shadowWindows: 30, agreement: 0.95, alarmShareChange: 0.05 };
-
-/** An adapter of the tiny bundle, with numbers of its own. */
-function adapterFile({ manifest }: Bundle, seed: number, size = 0.01, change: (values: Float32Array) => void = () => {}): Uint8Array {
-  const tensors = Object.fromEntries(
-    bankLayout(manifest).parameters.map(({ name, shape }, index) => {
-      const values = Float32Array.from(
-        numbers(
-          shape.reduce((a, b) => a * b, 1),
-          seed + index,
-          -size,
-          size,
-        ),
-      );
-      change(values);
-      return [name, { type: 'float32' as const, shape: [...shape], values }];
-    }),
-  );
-  return encodeSafetensors({ tensors, metadata: { base: manifest.base } });
-}
 
 describe('a bundle that is pushed', () => {
   it('is shadowed on live windows and takes over without losing one or deciding one twice; what the gateway had is not sent', async () => {

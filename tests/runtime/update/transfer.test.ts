@@ -88,7 +88,7 @@ describe('a transfer', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 300_000 }),
-        fc.constantFrom(0, 0.2, 0.5),
+        fc.constantFrom(0, 0.2, 0.4),
         fc.nat(),
         fc.boolean(),
         (length, loss, seed, known) => {
