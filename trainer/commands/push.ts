@@ -171,7 +171,7 @@ decide. If too many of a group fail, the push is withdrawn and all go back. The 
   --dry-run               says who would get it when, and writes nothing
 ${FLEET_HELP}
 
-example: tremolo push bundle --to plant-1/* --waves 1,10%,100%`,
+example: tremolo push bundle --to 'plant-1/*' --waves 1,10%,100%`,
   options: { ...FLEET_OPTIONS, ...NEW_PUSH, resume: { type: 'string' }, 'dry-run': { type: 'boolean' } },
   positionals: 1,
   async run(args, signal) {
