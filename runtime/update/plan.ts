@@ -27,14 +27,17 @@ export function nextPlan(record: UpdateRecord, running: Running, wanted: readonl
   const bundles = newestFirst.filter(({ target }) => target.kind === 'bundle');
   const bundle = planOne(record, bundles, activeSlot(record), running.bundle);
   if (bundle) return bundle;
-  const byStream = new Map<string, Wanted[]>(Object.keys(record.adapters).map((stream) => [stream, []]));
+  // Adapters of another base decide nothing, and may again when that base returns.
+  const inUseNow = Object.entries(record.adapters).filter(([, { base }]) => base === running.base);
+  const byStream = new Map<string, Wanted[]>(inUseNow.map(([stream]) => [stream, []]));
   for (const one of newestFirst) {
     if (one.target.kind !== 'adapter' || one.target.base !== running.base) continue;
     const { stream } = one.target;
     byStream.set(stream, [...(byStream.get(stream) ?? []), one]);
   }
   for (const [stream, adapters] of byStream) {
-    const inUse = record.adapters[stream];
+    const kept = record.adapters[stream];
+    const inUse = kept?.base === running.base ? kept : undefined;
     const plan = planOne(record, adapters, inUse, inUse?.digest);
     if (plan) return plan.kind === 'back' ? { ...plan, stream } : plan;
   }

@@ -9,7 +9,7 @@ import type { RoundTrip } from './round-trip.ts';
  */
 const FIRST_WINDOW = 8;
 const LEAST_WINDOW = 4;
-export const MOST_WINDOW = 24;
+export const MOST_WINDOW = 16;
 
 /** So many new bytes, or the rest of the object, must come in so much time on line; a link that gives less is not one. */
 const PACE_BYTES = 65_536;

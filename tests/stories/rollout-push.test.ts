@@ -123,6 +123,9 @@ describe('a push', () => {
     expect(resumed.code, resumed.stderr).toBe(0);
     expect(resumed.report).toMatchObject({ deployment: id, status: 'finished', confirmed: 3 });
     for (const gateway of [a, b, c]) expect(gateway.ran).toEqual([id]);
+    // Once more: it is over, and that is what it says.
+    const again = await tremolo('push', '--resume', id, ...here());
+    expect([again.code, again.report.status]).toEqual([0, 'finished']);
   });
 
   it('is led on by a server that runs beside it, and by the push when that is killed', async () => {

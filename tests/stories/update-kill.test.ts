@@ -8,7 +8,7 @@ import { UPDATE_PHASES, type UpdatePhase, type UpdateState } from '../../runtime
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { observe, PROGRAMS, sendNoise, TOPICS, writeYaml } from '../support/live-gateway.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
-import { EASY, UpdateSite } from '../support/update-site.ts';
+import { EASY, renamed, UpdateSite } from '../support/update-site.ts';
 
 /** Points at which the gateway is killed; the soak has 500. */
 const KILLS = Number(process.env.TREMOLO_KILLS ?? (process.env.TREMOLO_FULL ? 500 : 4));
@@ -44,7 +44,7 @@ describe('kill -9 at any moment of an update', () => {
     async () => {
       const factory = await makeTinyBundle();
       const good: Made[] = [await makeTinyBundle(7), await makeTinyBundle(8), await makeTinyBundle(9)];
-      const worse = await makeTinyBundle(10);
+      const worse = await renamed((await makeTinyBundle(10)).bundle, 'worse', ['other', 'words', 'alone']);
       const broker = await startEmbeddedBroker();
       open.push(() => broker.close());
       const site = new UpdateSite();

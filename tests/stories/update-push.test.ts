@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { liveGateway, observe, sendNoise } from '../support/live-gateway.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
-import { adapterFile } from '../support/update-site.ts';
+import { adapterFile, renamed } from '../support/update-site.ts';
 
 const TREMOLO = new URL('../../dist/tremolo.js', import.meta.url).pathname;
 const execute = promisify(execFile);
@@ -36,7 +36,8 @@ describe('tremolo push to a live gateway', () => {
     const fleet = join(home, 'fleet');
     expect(await tremolo('keys', 'init', '--out', fleet, '--site', 'plant')).toMatchObject({ code: 0 });
     await copyFile(join(fleet, '1.root.json'), join(home, 'root.json'));
-    const [factory, worse] = [await makeTinyBundle(), await makeTinyBundle(7)];
+    const [factory, other] = [await makeTinyBundle(), await makeTinyBundle(7)];
+    const worse = await renamed(other.bundle, 'worse', ['knock', 'rattle', 'hum']);
     const gateway = await liveGateway({ bundle: factory.folder, broker: { url: broker.url }, update: { root: 'root.json' } }, home);
     open.push(() => gateway.stop());
     const { client } = await observe(broker.url);
@@ -74,13 +75,13 @@ describe('tremolo push to a live gateway', () => {
     const digest = createHash('sha256').update(bytes).digest('hex');
     expect(gateway.status().running?.adapters).toEqual({ a: digest });
 
-    const refused = await push(worse.folder, '--agreement', '1');
+    const refused = await push(worse.folder);
     expect(refused, refused.stderr).toMatchObject({ code: 1, report: { status: 'failed', failed: 1 } });
     expect(gateway.status()).toMatchObject({ bundle: { digest: factory.bundle.digest }, running: { adapters: { a: digest } } });
 
-    const accepted = await push(worse.folder, '--agreement', '0', '--alarm-change', '1');
+    const accepted = await push(other.folder, '--agreement', '0', '--alarm-change', '1');
     expect(accepted, accepted.stderr).toMatchObject({ code: 0, report: { status: 'finished', confirmed: 1 } });
-    expect(gateway.status().bundle?.digest).toBe(worse.bundle.digest);
+    expect(gateway.status().bundle?.digest).toBe(other.bundle.digest);
 
     const back = await tremolo('fleet', 'rollback', '--repository', fleet, '--broker', broker.url, '--json');
     expect(back, back.stderr).toMatchObject({ code: 0 });

@@ -37,6 +37,7 @@ export class SimulatedGateway {
   readonly #confirmed: string[] = [];
   readonly #failed: { deployment: string; error: string }[] = [];
   #running: UpdateState['running'] = { bundle: FACTORY, adapters: {} };
+  #said: [UpdatePhase, string | undefined] = ['idle', undefined];
   #looking = false;
   #timestamp: Uint8Array | undefined;
   #closed = false;
@@ -53,11 +54,17 @@ export class SimulatedGateway {
   }
 
   async start(): Promise<void> {
-    await this.#client.subscribeAsync(this.#topics.updateRefusal, { qos: 1 });
-    const status = { state: 'online', gateway: this.name, version: '0.1.0', bundle: { name: 'factory', digest: FACTORY } };
-    await this.#client.publishAsync(this.#topics.status, JSON.stringify(status), { qos: 1, retain: true });
-    await this.#say('idle');
-    await this.#client.subscribeAsync(siteTopics(this.#site).timestamp, { qos: 1 });
+    const hello = async () => {
+      await this.#client.subscribeAsync(this.#topics.updateRefusal, { qos: 1 });
+      const status = { state: 'online', gateway: this.name, version: '0.1.0', bundle: { name: 'factory', digest: FACTORY } };
+      await this.#client.publishAsync(this.#topics.status, JSON.stringify(status), { qos: 1, retain: true });
+      await this.#say(...this.#said);
+      await this.#client.subscribeAsync(siteTopics(this.#site).timestamp, { qos: 1 });
+    };
+    // A broker that comes back may have forgotten all that it had retained.
+    this.#client.on('connect', () => void hello().catch(() => {}));
+    if (this.#client.connected) await hello();
+    else await new Promise((resolve) => this.#client.once('connect', resolve)).then(hello);
   }
 
   async stop(): Promise<void> {
@@ -68,7 +75,8 @@ export class SimulatedGateway {
   /** Loses what it runs, as after three crashes. */
   async fallBack(deployment: string): Promise<void> {
     this.#failed.push({ deployment, error: 'update/crash: 3 starts ended badly' });
-    this.#run('factory', FACTORY);
+    this.#running = { bundle: FACTORY, adapters: {} };
+    this.ran.push('factory');
     await this.#say('rolledBack', deployment);
   }
 
@@ -146,6 +154,7 @@ export class SimulatedGateway {
   }
 
   async #say(phase: UpdatePhase, deployment?: string): Promise<void> {
+    this.#said = [phase, deployment];
     if (this.#closed) return;
     const state: UpdateState = {
       gateway: this.name,

@@ -122,11 +122,15 @@ export class UpdateSite {
   }
 }
 
-/** The same bundle under another name: another digest, the same base. */
-export async function renamed(bundle: Bundle, name: string): Promise<{ folder: string; bundle: Bundle }> {
+/** The same bundle under another name: another digest, the same base. @param classes what it calls its answers, where that is otherwise too */
+export async function renamed(
+  bundle: Bundle,
+  name: string,
+  classes = bundle.manifest.classes,
+): Promise<{ folder: string; bundle: Bundle }> {
   const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-bundle-')), 'bundle');
   const { parts: _parts, base: _base, ...description } = bundle.manifest;
-  return { folder, bundle: await writeBundle(folder, { ...description, name }, { core: bundle.files }) };
+  return { folder, bundle: await writeBundle(folder, { ...description, name, classes }, { core: bundle.files }) };
 }
 
 /** An adapter of the tiny bundle, with numbers of its own. */

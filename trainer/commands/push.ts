@@ -4,7 +4,7 @@ import { askBroker } from '../fleet/known-gateways.ts';
 import type { Repository } from '../fleet/repository.ts';
 import type { ResponderCounters } from '../fleet/responder.ts';
 import { hasGoneBack, isWithdrawn, type Rollout, releasedTo, resume as resumed } from '../fleet/rollout.ts';
-import { changeRollout, readRollout, sitesOfRollout } from '../fleet/rollout-store.ts';
+import { changeRollout, sitesOfRollout } from '../fleet/rollout-store.ts';
 import { RolloutView } from '../fleet/rollout-view.ts';
 import { isExact, parseSelector, select } from '../fleet/selector.ts';
 import { groupsOf } from '../fleet/waves.ts';
@@ -90,13 +90,10 @@ async function rolloutOf(args: ParsedArguments, repository: Repository): Promise
   return undefined;
 }
 
-/** @throws Refusal fleet/rollout where it has ended */
+/** Lets a paused rollout go on; one that somebody else has led to its end meanwhile stays as it is. @throws Refusal fleet/rollout */
 export async function resumeRollout(repository: Repository, deployment: string): Promise<Rollout> {
-  const { status, reason } = await readRollout(repository, deployment);
-  if (status === 'running') return readRollout(repository, deployment);
-  if (status !== 'paused')
-    throw new Refusal('fleet/rollout', `${deployment} is ${status}${reason ? ` (${reason})` : ''} and cannot go on; push again`);
-  return (await changeRollout(repository, deployment, (rollout) => resumed(rollout, Date.now()), new Date())).rollout;
+  const resumeIfPaused = (rollout: Rollout) => (rollout.status === 'paused' ? resumed(rollout, Date.now()) : rollout);
+  return (await changeRollout(repository, deployment, resumeIfPaused, new Date())).rollout;
 }
 
 /** Follows a rollout to its end and says how that was; a rollout that did not reach its end well is exit code 1. */
@@ -174,7 +171,7 @@ decide. If too many of a group fail, the push is withdrawn and all go back. The 
   --dry-run               says who would get it when, and writes nothing
 ${FLEET_HELP}
 
-example: tremolo push bundle --to plant-1/* --waves 1,10%,100%`,
+example: tremolo push bundle --to 'plant-1/*' --waves 1,10%,100%`,
   options: { ...FLEET_OPTIONS, ...NEW_PUSH, resume: { type: 'string' }, 'dry-run': { type: 'boolean' } },
   positionals: 1,
   async run(args, signal) {

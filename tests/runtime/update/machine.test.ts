@@ -285,6 +285,24 @@ describe('an adapter', () => {
   });
 });
 
+describe('an adapter of a base that no longer runs', () => {
+  it('is not taken for withdrawn, and is there when its base returns', () => {
+    const adapter = wanted(2, { kind: 'adapter' });
+    const kept = { s: { deployment: 'd2', number: 2, digest: adapter.sha256, base: RUNNING.base } };
+    const elsewhere = machineOf({ adapters: kept }, { running: { ...RUNNING, base: hex('0') } });
+    expect(run(elsewhere, { kind: 'timestamp' }, { kind: 'trusted', wanted: [adapter] })).toMatchObject({
+      effects: [],
+      machine: { record: { adapters: kept } },
+    });
+    const back = machineOf({ adapters: kept });
+    expect(run(back, { kind: 'timestamp' }, { kind: 'trusted', wanted: [adapter] }).effects).toEqual([]);
+    expect(run(back, { kind: 'timestamp' }, { kind: 'trusted', wanted: [] }).machine.record).toMatchObject({
+      adapters: {},
+      unsettled: ['s'],
+    });
+  });
+});
+
 describe('after a start', () => {
   it.each(['answers', 'warmup', 'shadow', 'active'] as const)(
     'a gateway that crashed three times in %s gives the candidate up',
