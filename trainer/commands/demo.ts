@@ -2,24 +2,27 @@ import { createHash } from 'node:crypto';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { SAMPLE_RATE_HZ } from '../../firmware-bridge/simulator/pure/index.ts';
 import { readBundle } from '../../models/bundle/bundle.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
-import type { RecordingSet } from '../data/recording-set.ts';
+import type { Recording, RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
-import { LiveBlock, renderMachines } from '../demo/view.ts';
+import { describeAlarm, LiveBlock, renderAlarms, renderMachines } from '../demo/view.ts';
 import { Refusal } from '../refusal.ts';
+import { readFitting } from '../replay/replay-set.ts';
 import { trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices } from '../train/settings.ts';
 import { cacheFolder } from '../train/stages.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
-import type { PipelineRequest } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
-import { chosenSet, SELECTION_HELP, SELECTION_OPTIONS } from './selection.ts';
+import { channelsOption, chosenSet, rateOption, SELECTION_HELP, SELECTION_OPTIONS } from './selection.ts';
 import { pipelineRequest, TRAINING_OPTIONS, trainReport } from './train.ts';
 
+/** What a sensor of the simulated plant sends. */
+const PLANT = { channels: 3, sampleRateHz: SAMPLE_RATE_HZ };
 /** The bundle that the package ships for the simulated plant. */
 const SHIPPED = fileURLToPath(new URL('../models/shipped/plant', import.meta.url));
 const PROGRAMS = new URL('./', import.meta.url);
@@ -59,7 +62,29 @@ async function prepareRecordings(folder: string, args: ParsedArguments, machines
     training = trainReport(await trainBundle(set, bundleFolder, settings, signal));
     await writeReport(reportFile, training);
   }
-  return { bundleFolder, sensors: await recordedSensors(set, settings, machines), training };
+  const { test } = splitRecordings(set.recordings, settings.split);
+  const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
+  return { bundleFolder, sensors: recordedSensors(recordings, machines), training };
+}
+
+/** All chosen recordings, for a bundle that is there. */
+async function prepareBundle(folder: string, bundleFolder: string, args: ParsedArguments, machines: number): Promise<Prepared> {
+  const [set, { manifest }] = [await chosenSet(folder, args), await readBundle(bundleFolder)];
+  const how = { channels: channelsOption(args), rateHz: rateOption(args) };
+  const recordings: Recording[] = [];
+  for (const entry of set.recordings) recordings.push(await readFitting(set, entry, manifest.recipe, how));
+  return { bundleFolder, sensors: recordedSensors(recordings, machines) };
+}
+
+/** The simulated plant, for a bundle that can read its sensors. */
+async function preparePlant(bundleFolder: string, machines: number, seconds: number, seed: number): Promise<Prepared> {
+  const { window, channels, sampleRateHz } = (await readBundle(bundleFolder)).manifest.recipe;
+  if (channels.length !== PLANT.channels || sampleRateHz !== PLANT.sampleRateHz)
+    throw new Refusal(
+      'demo/bundle',
+      `${bundleFolder} reads ${channels.length} channels at ${sampleRateHz} Hz, the simulated plant has ${PLANT.channels} at ${PLANT.sampleRateHz} Hz; name recordings with --data`,
+    );
+  return { bundleFolder, sensors: simulatedPlant(machines, seconds, seed, window) };
 }
 
 /** Size and time of every recording's file: what is in the cache was trained on these very files. */
@@ -90,10 +115,8 @@ async function writeReport(path: string, report: Record<string, unknown>): Promi
 /** Samples read at a time to find the largest. */
 const SCALE_STRETCH = 4096;
 
-/** The test recordings, dealt out to so many sensors. */
-async function recordedSensors(set: RecordingSet, settings: PipelineRequest, machines: number): Promise<DemoSensor[]> {
-  const { test } = splitRecordings(set.recordings, settings.split);
-  const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
+/** Recordings, dealt out to so many sensors. */
+function recordedSensors(recordings: readonly Recording[], machines: number): DemoSensor[] {
   // One range for all, as one make of sensor has.
   let largest = 1e-9;
   for (const { read, length } of recordings) {
@@ -118,7 +141,7 @@ function percentile(ascending: readonly number[], share: number): number {
 }
 
 function summary(result: SessionResult): Record<string, unknown> {
-  const { windows, judged, right, latenciesMs, byClass, ledger, status } = result;
+  const { windows, judged, right, latenciesMs, byClass, alarms, ledger, status } = result;
   const recalls = Object.values(byClass).map((entry) => entry.right / entry.judged);
   return {
     windows,
@@ -127,6 +150,7 @@ function summary(result: SessionResult): Record<string, unknown> {
     balancedAccuracy: recalls.reduce((a, b) => a + b, 0) / recalls.length,
     byClass,
     latencyMs: { p50: percentile(latenciesMs, 0.5), p99: percentile(latenciesMs, 0.99), max: latenciesMs.at(-1) },
+    alarms,
     ledger,
     bundle: status.bundle,
     engine: status.engine,
@@ -136,9 +160,13 @@ function summary(result: SessionResult): Record<string, unknown> {
 /** Options that mean something only with recordings, and those only without. */
 const WITH_DATA = [...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
 const WITHOUT_DATA = ['seconds'];
+/** Of those with recordings, the ones that only training reads. */
+const TRAINING = ['test', 'group', 'block', 'reference', 'reference-shots', ...Object.keys(TRAINING_OPTIONS)];
 
 /** An option that changes nothing would leave its user with a wrong belief. @throws Refusal usage/arguments */
-function refuseUnused(args: ParsedArguments, data: string | undefined): void {
+function refuseUnused(args: ParsedArguments, data: string | undefined, bundle: string | undefined): void {
+  const untrained = data && bundle && TRAINING.find((name) => args.values[name] !== undefined);
+  if (untrained) throw new Refusal('usage/arguments', `--${untrained} is for training; --bundle names a bundle that is trained`);
   const unused = (data ? WITHOUT_DATA : WITH_DATA).find((name) => args.values[name] !== undefined);
   if (!unused) return;
   throw new Refusal(
@@ -156,9 +184,11 @@ export const demo: Command = {
 
 Starts a broker, a gateway in its own process, and sensors that send frames over MQTT and over a serial line (a pty);
 shows each decision beside the truth, and ends with accuracy and latency. Without --data the sensors sit on a simulated
-plant and the shipped bundle decides; with --data a bundle is trained on recordings and decides those held out.
+plant, one machine develops a fault after a while, and the shipped bundle decides; with --data a bundle is trained on
+recordings and decides those held out, or with --bundle a bundle that is there decides all that are chosen.
 
   --data SET                  a recording set
+  --bundle FOLDER             the bundle that decides: nothing is trained
 ${SELECTION_HELP}
   --machines N                sensors (default 4)
   --seconds S                 length of the simulation (default 24; not with --data)
@@ -172,6 +202,7 @@ example: tremolo demo --data recordings --speed 10`,
     ...SELECTION_OPTIONS,
     ...TRAINING_OPTIONS,
     data: { type: 'string' },
+    bundle: { type: 'string' },
     machines: { type: 'string' },
     seconds: { type: 'string' },
     speed: { type: 'string' },
@@ -185,20 +216,18 @@ example: tremolo demo --data recordings --speed 10`,
     const seed = numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true });
     const engine = choiceOption(args, 'engine', ['onnxruntime', 'wasm'] as const);
     const data = textOption(args, 'data');
-    refuseUnused(args, data);
+    const bundle = textOption(args, 'bundle');
+    refuseUnused(args, data, bundle);
     let prepared: Prepared;
-    if (data) prepared = await prepareRecordings(resolve(data), args, machines, signal);
-    else
-      prepared = {
-        bundleFolder: SHIPPED,
-        sensors: simulatedPlant(machines, seconds, seed, (await readBundle(SHIPPED)).manifest.recipe.window),
-      };
+    if (data && bundle) prepared = await prepareBundle(resolve(data), resolve(bundle), args, machines);
+    else if (data) prepared = await prepareRecordings(resolve(data), args, machines, signal);
+    else prepared = await preparePlant(resolve(bundle ?? SHIPPED), machines, seconds, seed);
     const live = process.stdout.isTTY && !args.values.json ? new LiveBlock(process.stdout) : undefined;
     const result = await playSession(
       prepared.sensors,
       prepared.bundleFolder,
       { speed, programs: PROGRAMS, engine },
-      (lines) => live?.draw(renderMachines(lines, true)),
+      (machineLines, alarms) => live?.draw([...renderMachines(machineLines, true), ...renderAlarms(alarms)]),
       signal,
     );
     const report = summary(result);
@@ -206,6 +235,8 @@ example: tremolo demo --data recordings --speed 10`,
     const { windowsExpected, windowsDecided, windowsRefused } = result.ledger;
     const refused = Object.entries(windowsRefused).filter(([, count]) => count > 0);
     const lines = [
+      // On a terminal the last of them stand there already.
+      ...(live ? [] : result.alarms.map(describeAlarm)),
       `${result.judged} of ${result.windows} windows have a known truth; decided right: ${(100 * (report.accuracy as number)).toFixed(1)} % (balanced ${(100 * (report.balancedAccuracy as number)).toFixed(1)} %)`,
       `last sample sent to decision received: p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
       `ledger: ${windowsExpected} windows expected, ${windowsDecided} decided${refused.map(([cause, count]) => `, ${count} refused (${cause})`).join('')}, ${result.ledger.samplesLost} samples lost; engine ${result.status.engine?.name} ${result.status.engine?.version}`,

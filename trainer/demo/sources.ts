@@ -17,6 +17,8 @@ export interface DemoSensor {
   readonly name: string;
   /** The next frame, in a frame that is used again; undefined at the end. */
   next(): SampleFrame | undefined;
+  /** When its machine begins to be faulty, seconds of the device's clock; absent where it stays healthy, or nobody knows. */
+  readonly faultSeconds?: number;
   /** True class of the window that ends before `endSequence`; undefined where it spans a change or is not known. */
   truth(epoch: number, endSequence: number): string | undefined;
 }
@@ -88,6 +90,7 @@ export function simulatedSensor(
   let at = 0;
   return {
     name,
+    ...(plan.fault !== 'normal' && { faultSeconds: change / SAMPLE_RATE_HZ }),
     next() {
       if (at + FRAME_SAMPLES > total) return undefined;
       if (at === change && plan.fault !== 'normal') simulator.setCondition(plan.fault, plan.severity, ONSET_SECONDS);
@@ -100,21 +103,22 @@ export function simulatedSensor(
       return frame;
     },
     truth(_epoch, endSequence) {
-      if (endSequence <= change) return 'normal';
+      if (endSequence <= change || plan.fault === 'normal') return 'normal';
       return endSequence - plan.window >= settled ? plan.fault : undefined;
     },
   };
 }
 
-/** A plant of simulated machines that no training has seen: the first stays healthy, each of the others gets a fault of its own. */
+/** A plant of simulated machines that no training has seen: all but one stay healthy. */
 export function simulatedPlant(machines: number, seconds: number, seed: number, window: number): DemoSensor[] {
   const faults = CONDITIONS.slice(1);
+  const faulty = Math.min(1, machines - 1);
   return Array.from({ length: machines }, (_, index) =>
     simulatedSensor(`machine-${index + 1}`, index, {
       // Far from the seeds of the training plant, which are drawn below 2^32 by another generator.
       machineSeed: 1_000_003 * (index + 1) + seed,
       seed: seed + index,
-      fault: index === 0 ? 'normal' : faults[(index * 3 + seed) % faults.length],
+      fault: index === faulty ? faults[(3 + seed) % faults.length] : 'normal',
       severity: 0.8,
       healthySeconds: seconds * 0.4,
       seconds,

@@ -116,11 +116,11 @@ export async function replaySet(
 const streamName = (index: number): string => `recording-${index}`;
 
 /** A recording in the shape that the bundle reads. */
-async function readFitting(
+export async function readFitting(
   set: RecordingSet,
   entry: RecordingEntry,
   recipe: { readonly channels: readonly string[]; readonly sampleRateHz: number },
-  { channels, rateHz }: ReplayOptions,
+  { channels, rateHz }: Pick<ReplayOptions, 'channels' | 'rateHz'>,
 ): Promise<Recording> {
   const named = entry.channels && recipe.channels.every((name) => entry.channels!.includes(name)) ? recipe.channels : undefined;
   const read = await readRecording(set, entry, channels ?? named);
