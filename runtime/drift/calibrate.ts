@@ -87,7 +87,10 @@ export class BlockDraw {
   constructor(stream: CalibrationStream, block: number, below: (bound: number) => number) {
     this.#pieces = stream;
     let sum = 0;
-    this.#ends = Float64Array.from(stream, (piece) => (sum += piece.length / FEATURES));
+    this.#ends = Float64Array.from(stream, (piece) => {
+      sum += piece.length / FEATURES;
+      return sum;
+    });
     if (sum === 0) throw new RangeError('a stream without windows cannot be drawn from');
     this.#block = block;
     this.#below = below;

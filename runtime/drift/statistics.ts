@@ -39,7 +39,7 @@ export class DriftStatistics {
     const { mean, noveltyDeviation, whiten } = this.#baseline;
     const rise = (features[from] - mean[0]) / noveltyDeviation;
     // NaN where there is no novelty: the sum stays where it is.
-    if (rise === rise) this.novelty = Math.max(0, this.novelty + Math.min(rise, LARGEST_RISE) - ALLOWANCE);
+    if (!Number.isNaN(rise)) this.novelty = Math.max(0, this.novelty + Math.min(rise, LARGEST_RISE) - ALLOWANCE);
     let length = 0;
     for (let i = 0; i < DIRECTIONS; i++) {
       let sum = 0;
