@@ -4,11 +4,13 @@ import type { Manifest } from '../models/bundle/schema/manifest.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
 import type { AlarmState } from './decide/alarm.ts';
-import { Decisions } from './decide/decisions.ts';
+import { Decisions, type WindowAnswer } from './decide/decisions.ts';
 import { decisionSettings } from './decide/settings.ts';
+import { AdapterStore } from './io/adapter-store.ts';
 import { InferenceThread } from './io/inference-thread.ts';
 import { LARGEST_BATCH, MODEL, RESULT } from './io/protocol.ts';
 import { ReferenceStore } from './io/reference-store.ts';
+import { StreamAdapters } from './io/stream-adapters.ts';
 import { StreamReferences } from './io/stream-references.ts';
 import { BatchPlanner } from './stream/batch-planner.ts';
 import { type FrameRefusal, StreamGateway, type WindowJob } from './stream/stream-gateway.ts';
@@ -25,15 +27,21 @@ export interface DecisionLoopOptions {
   readonly programs: URL;
   /** Where the machines' references are kept; without it they are forgotten at the end. */
   readonly referencesFolder?: string;
+  /** Where streams' adapters are kept, and the files of those that begin with one; without it what is given is forgotten at the end. */
+  readonly adapters?: { readonly folder: string; readonly configured?: Readonly<Record<string, string>> };
 }
 
 export interface DecisionLoopEvents {
   onDiagnosis(diagnosis: Diagnosis): void;
+  /** Before its diagnosis, what the graph gave for a window: views, valid during the call. */
+  onWindow?(job: WindowJob, answer: WindowAnswer): void;
   /** A stream was silent for so long that its slot is free again. */
   onFree?(stream: string): void;
   /** The model failed on a batch of windows. */
   onFailure(failure: string, windows: number): void;
   onReferenceError(error: Error, path?: string): void;
+  /** A stream's adapter is not used, or not kept; without it the base decides. */
+  onAdapterError?(error: Error, stream: string): void;
   /** The inference thread ended unasked: nothing is decided any more. */
   onExit(error: Error): void;
 }
@@ -47,6 +55,7 @@ export class DecisionLoop {
   readonly #inference: InferenceThread;
   readonly #streams: StreamGateway;
   readonly #decisions: Decisions;
+  readonly #adapters: StreamAdapters;
   readonly #events: DecisionLoopEvents;
   readonly #planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
   #runningSinceMs: number | undefined;
@@ -59,12 +68,14 @@ export class DecisionLoop {
     inference: InferenceThread,
     streams: StreamGateway,
     decisions: Decisions,
+    adapters: StreamAdapters,
     events: DecisionLoopEvents,
   ) {
     this.manifest = manifest;
     this.#inference = inference;
     this.#streams = streams;
     this.#decisions = decisions;
+    this.#adapters = adapters;
     this.#events = events;
   }
 
@@ -79,8 +90,9 @@ export class DecisionLoop {
       { window: recipe.window, stride: recipe.stride, channels, sampleRateHz: recipe.sampleRateHz, rateTolerance: 0.01 },
       memory,
       {
-        onOpen: (name, slot) => references.open(name, slot),
+        onOpen: (name, slot) => ({ reference: references.open(name, slot), adapter: adapters.open(name, slot) }),
         onFree: (name) => {
+          adapters.free(name);
           decisions.forget(name);
           events.onFree?.(name);
         },
@@ -106,7 +118,13 @@ export class DecisionLoop {
     const references = new StreamReferences(inference, store ?? { write: async () => {} }, manifest.base, kept ?? new Map(), (error) =>
       events.onReferenceError(error),
     );
-    return new DecisionLoop(manifest, inference, streams, decisions, events);
+    const adapters = new StreamAdapters(
+      inference,
+      manifest,
+      options.adapters && new AdapterStore(options.adapters.folder, options.adapters.configured),
+      (error, stream) => events.onAdapterError?.(error, stream),
+    );
+    return new DecisionLoop(manifest, inference, streams, decisions, adapters, events);
   }
 
   get framesRefused(): Readonly<Record<FrameRefusal, number>> {
@@ -127,15 +145,28 @@ export class DecisionLoop {
     return this.#decisions.alarmOf(stream);
   }
 
+  /**
+   * Decides a stream's windows that are cut from now on with another adapter, which takes its place between two batches; kept over a restart. One that
+   * is refused changes nothing.
+   *
+   * @param bytes a safetensors file; undefined for what the configuration names, or none
+   * @returns SHA-256 of the file that decides now; undefined where the base decides
+   * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
+   */
+  setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
+    return this.#adapters.set(this.#streams, stream, bytes);
+  }
+
   freeIdle(nowMs: number, idleMs: number): number {
     return this.#streams.freeIdle(nowMs, idleMs);
   }
 
   /** What a status says of the model and its windows. */
-  status(): Pick<Status, 'bundle' | 'engine' | 'streams' | 'ledger' | 'dual'> {
+  status(): Pick<Status, 'bundle' | 'engine' | 'running' | 'streams' | 'ledger' | 'dual'> {
     return {
       bundle: { name: this.manifest.name, digest: this.#inference.proof.digest },
       engine: this.#inference.proof.engine,
+      running: { adapters: this.#adapters.digests },
       streams: this.#streams.streamCount,
       ledger: this.#streams.ledger(),
       dual: this.#inference.results.dualStatus(),
@@ -166,6 +197,7 @@ export class DecisionLoop {
     clearTimeout(this.#pause);
     this.refuseWaiting();
     await this.#inference.stop();
+    await this.#adapters.saved();
   }
 
   /** What waits is refused with the cause `stopped`. */
@@ -192,6 +224,10 @@ export class DecisionLoop {
     }
     this.#planner.begin(now);
     const jobs = this.#streams.take(this.#planner.size(waiting, this.#streams.oldestWaitMs(now)));
+    if (jobs.length === 0) {
+      this.#pump();
+      return;
+    }
     this.#runningSinceMs = now;
     this.#inference.run(jobs, ({ failure, runMs }) => {
       this.#runningSinceMs = undefined;
@@ -210,6 +246,7 @@ export class DecisionLoop {
   #diagnose(job: WindowJob, row: number): Diagnosis {
     const { classes } = this.manifest;
     const answer = this.#inference.answer(row);
+    this.#events.onWindow?.(job, answer);
     const { decision, confidence, windows, pValue, alarm } = this.#decisions.decide(job, answer);
     const own = Array.from(answer.probabilities);
     const best = own.indexOf(Math.max(...own));

@@ -73,16 +73,17 @@ export async function startGateway(
       largestStreams,
       programs,
       referencesFolder: join(stateFolder, 'references'),
+      adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
     },
     {
       onDiagnosis: (diagnosis) => {
-        const payload = JSON.stringify(diagnosis);
-        diagnoses.send(topics.diagnosis(diagnosis.stream), payload);
+        diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
         tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
       },
       onFree: (stream) => watch.forget(stream),
       onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
       onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+      onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
       onExit: (error) => {
         // Without its model the gateway is of no use; the service manager starts it again.
         log.fatal({ error: error.message }, 'the inference thread ended');
@@ -151,6 +152,7 @@ export async function startGateway(
   };
 
   const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
+    onSamples: (topic, payload) => !guard.waiting && sources.take(topic, payload, now() * 1000),
     onMessage: (topic, payload, retained) => {
       if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
       if (topic === topics.status) onStatus(payload, retained);
@@ -162,7 +164,9 @@ export async function startGateway(
       sender.tick();
       log.info({ broker: broker.url }, guard.waiting ? 'waiting for the name' : 'listening');
     },
+    onDrained: () => diagnoses.flush(),
     onOffline: () => {
+      diagnoses.interrupted();
       sources.interrupted();
       watch.interrupted();
       guard.interrupted(now());
@@ -170,7 +174,7 @@ export async function startGateway(
     onTrouble: (error) => limited.warn('broker', { broker: broker.url, error }, 'broker'),
   });
   const publish: BrokerLink['publish'] = (topic, payload, retain, done) => mayPublish() && link.publish(topic, payload, retain, done);
-  const diagnoses = new LatestMessages(publish);
+  const diagnoses = new LatestMessages((topic, payload) => mayPublish() && link.post(topic, payload, true));
   const sender = new OutboxSender(outbox, publish, (error) => limited.warn('outbox', { error: error.message }, 'outbox'));
   const ports = new SerialSources(configuration, accept, (port, state, { path, error }) => {
     if (state === 'retrying') limited.warn(`port ${port}`, { port, state, path, error: error?.message }, 'serial');
@@ -194,7 +198,8 @@ export async function startGateway(
   });
   // A status that is late is wrong: none is kept for a broker that is away.
   const sendStatus = () => {
-    if (publish(topics.status, JSON.stringify(status()), true)) guard.published();
+    const { sent } = diagnoses;
+    if (publish(topics.status, JSON.stringify(status()), true, (delivered) => delivered && diagnoses.confirm(sent))) guard.published();
   };
   const sickness = () => {
     const busyMs = loop.busyMs(now());

@@ -158,7 +158,7 @@ export function bundleModel({ files }: Bundle, name: string): Model {
  * @returns the adapter as trained, [P]
  * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
  */
-export function readAdapter({ manifest }: Bundle, bytes: Uint8Array, name: string): Float32Array {
+export function readAdapter({ manifest }: Pick<Bundle, 'manifest'>, bytes: Uint8Array, name: string): Float32Array {
   const { tensors, metadata } = decodeSafetensors(bytes, name);
   if (metadata.base !== manifest.base) {
     throw new BundleRefusal(

@@ -15,6 +15,8 @@ export interface WindowAnswer {
   /** [classes] */
   readonly probabilities: Float32Array;
   readonly novelty?: number;
+  /** Where the window lies for the primary network, [E]; absent where the back-up decided. */
+  readonly embedding?: Float32Array;
   /** [R], where the graph takes references. */
   readonly features?: Float32Array;
 }
