@@ -28,6 +28,13 @@ export interface DriftServiceOptions {
   readonly copyWindow: (job: WindowJob, into: Int16Array) => boolean;
 }
 
+interface Watched {
+  readonly monitor: StreamMonitor;
+  /** Rows of the banks that the latest window was decided with. */
+  adapter: number;
+  reference: number;
+}
+
 /** The drift monitors of all streams of a gateway: decided windows in, signals out. A quiet window allocates nothing but its call. */
 export class DriftService {
   readonly #options: DriftServiceOptions;
@@ -36,7 +43,7 @@ export class DriftService {
   readonly #codes: Int16Array;
   readonly #samples: Float32Array;
   #features: WindowFeatures | undefined;
-  readonly #streams = new Map<string, StreamMonitor>();
+  readonly #streams = new Map<string, Watched>();
   /** The window that is observed: read through one function, so that no window needs a closure of its own. */
   #job: WindowJob | undefined;
   readonly #read = (into: Float32Array) => this.#copy(into);
@@ -62,24 +69,33 @@ export class DriftService {
   observe(job: WindowJob, { probabilities, novelty, embedding }: WindowAnswer): DriftSignal | undefined {
     if (!embedding) return undefined;
     this.#features ??= new WindowFeatures(embedding.length);
-    let monitor = this.#streams.get(job.name);
-    if (!monitor) {
-      monitor = new StreamMonitor(this.#settings, this.#meter, this.#features, this.#samples);
-      this.#streams.set(job.name, monitor);
+    let watched = this.#streams.get(job.name);
+    if (!watched) {
+      const monitor = new StreamMonitor(this.#settings, this.#meter, this.#features, this.#samples);
+      watched = { monitor, adapter: job.adapter, reference: job.reference };
+      this.#streams.set(job.name, watched);
+    } else if (watched.adapter !== job.adapter || watched.reference !== job.reference) {
+      // Seen through another adapter or commissioning reference, the same machine lies elsewhere.
+      watched.adapter = job.adapter;
+      watched.reference = job.reference;
+      watched.monitor.relearn();
     }
     this.#job = job;
-    const finding = monitor.observe({ epoch: job.epoch, endSequence: job.endSequence, probabilities, novelty, embedding }, this.#read);
+    const finding = watched.monitor.observe(
+      { epoch: job.epoch, endSequence: job.endSequence, probabilities, novelty, embedding },
+      this.#read,
+    );
     return finding && this.#signal(job, finding);
   }
 
   /** A stream's sensor is stuck, saturated, silent or off its rate: no drift of the machine. */
   sensorFault(stream: string): void {
-    this.#streams.get(stream)?.sensorFault();
+    this.#streams.get(stream)?.monitor.sensorFault();
   }
 
-  /** A stream is seen by another adapter from now on. */
+  /** A stream's adapter was replaced in its row of the bank, or somebody says that the machine is well as it is. */
   relearn(stream: string): void {
-    this.#streams.get(stream)?.relearn();
+    this.#streams.get(stream)?.monitor.relearn();
   }
 
   /** A stream is gone for good. */
