@@ -34,9 +34,13 @@ export interface CalibrationOptions {
 /** A minute of windows at 256 ms. Half as many make baselines that are wrong by so much that run lengths scatter over decades. */
 const REFERENCE_WINDOWS = 256;
 const BLOCK = 32;
+/** Mean length of the blocks of a baseline, in baselines: most are of one block where the pieces are long enough. */
+const REFERENCE_BLOCKS = 4;
 const RUNS = 400;
-/** Runs end after so many times the asked run length, alarm or not: 0.03 % do. */
-const LONGEST = 8;
+/** Runs end after so many times the asked run length, alarm or not: one in 150 does. */
+const LONGEST = 5;
+/** Least threshold: that of a statistic which never moved, as novelty where a bundle has none. */
+const LEAST = 1;
 /** Halvings of a share of runs. */
 const ROUNDS = 20;
 
@@ -127,12 +131,14 @@ function virtualStream(
   length: number,
   each: (window: number, statistics: DriftStatistics) => boolean,
 ): void {
-  const draw = new BlockDraw(stream, block, below);
+  // A real baseline is one piece of the stream: it has seen fewer states of the machine than as many windows from all over would have.
+  const first = new BlockDraw(stream, REFERENCE_BLOCKS * referenceWindows, below);
   const sum = new BaselineSum();
   for (let window = 0; window < referenceWindows; window++) {
-    draw.next();
-    sum.add(draw.piece, draw.from);
+    first.next();
+    sum.add(first.piece, first.from);
   }
+  const draw = new BlockDraw(stream, block, below);
   const statistics = new DriftStatistics(sum.baseline());
   for (let window = 1; window <= length; window++) {
     draw.next();
@@ -165,7 +171,7 @@ export function calibrateDrift(streams: readonly CalibrationStream[], options: C
   const thresholds = ascending.map((runLength) => {
     const peaks = STATISTICS.map((name) => Float64Array.from(recorded, (run) => run[name].peak(runLength)).sort());
     // Both statistics get the same share of runs that they end within the asked length.
-    const at = (share: number) => peaks.map((sorted) => sorted[Math.min(runs - 1, Math.floor((1 - share) * runs))]);
+    const at = (share: number) => peaks.map((sorted) => Math.max(LEAST, sorted[Math.min(runs - 1, Math.floor((1 - share) * runs))]));
     const mean = (limits: readonly number[]) => {
       const passages = recorded.map((run) => Math.min(...STATISTICS.map((name, index) => run[name].passage(limits[index], longest))));
       return passages.reduce((sum, passage) => sum + Math.min(passage, LONGEST * runLength), 0) / runs;

@@ -7,7 +7,7 @@ import type { DriftReference } from './calibrate.ts';
 export const DEFAULT_REFERENCE: DriftReference = {
   referenceWindows: 256,
   thresholds: [
-    { runLength: 500, novelty: 2.5, shift: 5.95 },
-    { runLength: 2000, novelty: 2.8, shift: 6.35 },
+    { runLength: 500, novelty: 2.8, shift: 7.4 },
+    { runLength: 2000, novelty: 3.2, shift: 7.9 },
   ],
 };
