@@ -38,6 +38,8 @@ export interface DecisionLoopEvents {
   onDiagnosis(diagnosis: Diagnosis): void;
   /** Before its diagnosis, what the graph gave for a window: views, valid during the call. */
   onWindow?(job: WindowJob, answer: WindowAnswer): void;
+  /** Another bundle decides from now on. */
+  onBundle?(): void;
   /** A stream was silent for so long that its slot is free again. */
   onFree?(stream: string): void;
   /** The model failed on a batch of windows. */
@@ -162,6 +164,7 @@ export class DecisionLoop {
           this.#memory = memory;
           this.#streams = StreamGateway.after(this.#streams, streamOptions(manifest), memory, this.#hooks());
         }
+        this.#events.onBundle?.();
         resolve();
       };
       this.#pump();
@@ -227,6 +230,16 @@ export class DecisionLoop {
   /** All alarms that are not normal: what must outlive a restart. */
   keptAlarms(): ReadonlyMap<string, KeptAlarm> {
     return this.#deciding.decisions.keptAlarms();
+  }
+
+  /** SHA-256 of the adapter that a stream is decided with; undefined where the base decides. */
+  adapterOf(stream: string): string | undefined {
+    return this.#deciding.adapters.digestOf(stream);
+  }
+
+  /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
+  copyWindow(job: WindowJob, into: Int16Array): boolean {
+    return this.#streams.copyWindow(job, into);
   }
 
   freeIdle(nowMs: number, idleMs: number): number {

@@ -2,6 +2,7 @@ import type { Scenario } from '../harness/scenario.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
+import { DRIFT } from './drift.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
@@ -20,4 +21,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ADAPTER_BANK,
   ...BUNDLE_BYTES,
   ...TRAINER_SPLITS,
+  ...DRIFT,
 ];
