@@ -158,7 +158,8 @@ export async function startGateway(
   const tellDrift = (signal: DriftSignal | undefined) => {
     if (signal) keep(topics.drift(signal.stream), signal);
   };
-  const pseudonyms = new Pseudonyms(join(stateFolder, 'pseudonym.key'));
+  const pseudonymKey = join(stateFolder, 'pseudonym.key');
+  const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
   // Each bundle has its own drift reference, and machines lie elsewhere for it.
   const watchDrift = () =>
     new DriftService({

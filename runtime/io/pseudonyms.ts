@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 const KEY_BYTES = 32;
@@ -13,19 +13,13 @@ const DIGITS = 20;
 export class Pseudonyms {
   readonly #key: Buffer;
 
-  /** @param path of the key file, mode 600; made where it is not there @throws Error where others can read it or it is no key */
-  constructor(path: string) {
-    try {
-      const { mode } = statSync(path);
-      if (process.platform !== 'win32' && (mode & 0o077) !== 0)
-        throw new Error(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${path}`);
-      this.#key = readFileSync(path);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      mkdirSync(dirname(path), { recursive: true });
-      this.#key = randomBytes(KEY_BYTES);
-      writeFileSync(path, this.#key, { mode: 0o600, flag: 'wx' });
-    }
+  /**
+   * @param path of the key file, mode 600; made where it is not there
+   * @param onNotKept told why a new key cannot be kept: it then holds for this run alone
+   * @throws Error where others can read it or it is no key
+   */
+  constructor(path: string, onNotKept: (error: Error) => void) {
+    this.#key = readKey(path) ?? makeKey(path, onNotKept);
     if (this.#key.length !== KEY_BYTES)
       throw new Error(`${path} holds ${this.#key.length} bytes, a key has ${KEY_BYTES}; remove it for a new one`);
   }
@@ -34,4 +28,23 @@ export class Pseudonyms {
   of(kind: 'asset' | 'operator', name: string): string {
     return createHmac('sha256', this.#key).update(`${kind}\0${name}`).digest('hex').slice(0, DIGITS);
   }
+}
+
+function readKey(path: string): Buffer | undefined {
+  if (!existsSync(path)) return undefined;
+  const { mode } = statSync(path);
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0)
+    throw new Error(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${path}`);
+  return readFileSync(path);
+}
+
+function makeKey(path: string, onNotKept: (error: Error) => void): Buffer {
+  const key = randomBytes(KEY_BYTES);
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, key, { mode: 0o600, flag: 'wx' });
+  } catch (error) {
+    onNotKept(error as Error);
+  }
+  return key;
 }
