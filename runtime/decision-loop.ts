@@ -257,8 +257,9 @@ export class DecisionLoop {
     const answer = this.#inference.answer(row);
     this.#events.onWindow?.(job, answer);
     const { decision, confidence, windows, pValue, alarm } = this.#decisions.decide(job, answer);
-    const own = Array.from(answer.probabilities);
-    const best = own.indexOf(Math.max(...own));
+    const best = largestIndex(answer.probabilities);
+    // Five digits are more than a calibrated probability is worth, and half the bytes of the message.
+    const own = Array.from(answer.probabilities, roundedShare);
     return {
       stream: job.name,
       epoch: job.epoch,
@@ -268,7 +269,7 @@ export class DecisionLoop {
       decision: classes[best],
       confidence: own[best],
       probabilities: own,
-      smoothed: { decision: classes[decision] ?? UNKNOWN, confidence, windows },
+      smoothed: { decision: classes[decision] ?? UNKNOWN, confidence: roundedShare(confidence), windows },
       pValue,
       alarm,
       novelty: answer.novelty,
@@ -279,4 +280,15 @@ export class DecisionLoop {
       adapter: job.adapter,
     };
   }
+}
+
+/** Column of the largest number. */
+function largestIndex(values: Float32Array): number {
+  let best = 0;
+  for (let column = 1; column < values.length; column++) if (values[column] > values[best]) best = column;
+  return best;
+}
+
+function roundedShare(value: number): number {
+  return Math.round(value * 1e5) / 1e5;
 }
