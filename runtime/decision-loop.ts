@@ -348,8 +348,9 @@ export class DecisionLoop {
     const answer = inference.answer(row);
     this.#events.onWindow?.(job, answer);
     const { decision, confidence, windows, pValue, alarm } = decisions.decide(job, answer);
-    const own = Array.from(answer.probabilities);
-    const best = own.indexOf(Math.max(...own));
+    const best = largestIndex(answer.probabilities);
+    // Five digits are more than a calibrated probability is worth, and half the bytes of the message.
+    const own = Array.from(answer.probabilities, roundedShare);
     return {
       stream: job.name,
       epoch: job.epoch,
@@ -359,7 +360,7 @@ export class DecisionLoop {
       decision: classes[best],
       confidence: own[best],
       probabilities: own,
-      smoothed: { decision: classes[decision] ?? UNKNOWN, confidence, windows },
+      smoothed: { decision: classes[decision] ?? UNKNOWN, confidence: roundedShare(confidence), windows },
       pValue,
       alarm,
       novelty: answer.novelty,
@@ -427,4 +428,15 @@ async function readReferences(
   return new StreamReferences(inference, store ?? { write: async () => {} }, base, known ?? new Map(), (error) =>
     events.onReferenceError(error),
   );
+}
+
+/** Column of the largest number. */
+function largestIndex(values: Float32Array): number {
+  let best = 0;
+  for (let column = 1; column < values.length; column++) if (values[column] > values[best]) best = column;
+  return best;
+}
+
+function roundedShare(value: number): number {
+  return Math.round(value * 1e5) / 1e5;
 }

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import mqtt, { type IClientOptions, type ISubscriptionMap, type MqttClient } from 'mqtt';
 
+import { connectPaced } from './paced-socket.ts';
 import { PublishBatch } from './publish-batch.ts';
 import { SampleLane } from './sample-lane.ts';
 
@@ -241,7 +242,9 @@ export class BrokerLink {
     const own = client as unknown as { streamBuilder(client: MqttClient): Duplex };
     const build = own.streamBuilder;
     own.streamBuilder = (given) => {
-      const stream = build(given);
+      let push = (_bytes: Buffer): void => {};
+      const plain = client.options.protocol === 'mqtt' || client.options.protocol === 'tcp';
+      const stream = plain ? connectPaced(client.options, (bytes) => push(bytes)) : build(given);
       stream.pipe = <T extends NodeJS.WritableStream>(parser: T): T => {
         const lane = new SampleLane(
           client.options.protocolVersion ?? 4,
@@ -250,8 +253,9 @@ export class BrokerLink {
             if (!parser.write(bytes)) stream.pause();
           },
         );
+        push = (bytes) => lane.push(bytes);
         parser.on('drain', () => stream.resume());
-        stream.on('data', (bytes: Buffer) => lane.push(bytes));
+        stream.on('data', push);
         stream.on('end', () => parser.end());
         return parser;
       };

@@ -31,6 +31,7 @@ export class SampleLane {
     this.#handOn = handOn;
   }
 
+  /** @param arrived used during the call only */
   push(arrived: Buffer): void {
     const bytes = this.#held.length > 0 ? Buffer.concat([this.#held, arrived]) : arrived;
     this.#held = NONE;
@@ -42,16 +43,16 @@ export class SampleLane {
       const packet = readHead(bytes, at);
       const whole = packet !== undefined && packet.end <= bytes.length;
       if (!packet || (!whole && bytes[at] === PUBLISH && packet.end - at <= LARGEST_PACKET_BYTES)) {
-        this.#held = bytes.subarray(at);
+        this.#held = Buffer.from(bytes.subarray(at));
         break;
       }
       if (whole && bytes[at] === PUBLISH) {
-        if (at > from) this.#handOn(bytes.subarray(from, at));
+        if (at > from) this.#handOn(Buffer.from(bytes.subarray(from, at)));
         from = this.#offer(bytes, packet.body, packet.end) ? packet.end : at;
       } else if (!whole) this.#passing = packet.end - bytes.length;
       at = Math.min(packet.end, bytes.length);
     }
-    if (at > from) this.#handOn(bytes.subarray(from, at));
+    if (at > from) this.#handOn(Buffer.from(bytes.subarray(from, at)));
   }
 
   #offer(bytes: Buffer, body: number, end: number): boolean {

@@ -32,6 +32,7 @@ interface DemoReport {
   windows: number;
   judged: number;
   accuracy: number;
+  alarms: { machine: string; from: string; to: string; afterFaultSeconds?: number }[];
   latencyMs: { p50: number; p99: number };
   ledger: { windowsExpected: number; windowsDecided: number; windowsWaiting: number; samplesLost: number };
   engine: { name: string };
@@ -40,21 +41,23 @@ interface DemoReport {
 
 describe('the main job, over a broker, a pty and a gateway process', () => {
   it('decides a simulated plant that no training has seen, with the shipped bundle', async () => {
-    const { code, report, stderr } = await tremolo('demo', '--machines', '4', '--seconds', '20', '--speed', '5', '--json');
+    const { code, report, stderr } = await tremolo('demo', '--machines', '4', '--seconds', '20', '--speed', '3', '--json');
     expect(code, stderr).toBe(0);
-    const { windows, judged, accuracy, ledger, engine } = report as unknown as DemoReport;
+    const { windows, judged, accuracy, alarms, ledger, engine } = report as unknown as DemoReport;
     // 20 s at 1 kHz in frames of 64: 19,968 samples, 77 windows a machine.
     expect(windows).toBe(4 * 77);
     expect(ledger).toMatchObject({ windowsExpected: windows, windowsDecided: windows, windowsWaiting: 0, samplesLost: 0 });
     expect(judged).toBeGreaterThan(0.85 * windows);
     expect(accuracy).toBeGreaterThan(0.8);
+    expect(alarms.find(({ machine }) => machine === 'machine-2')).toMatchObject({ from: 'normal', to: 'unacknowledged' });
+    expect(alarms.find(({ machine }) => machine === 'machine-2')!.afterFaultSeconds).toBeLessThan(5);
     expect(engine.name).toBe('onnxruntime');
   });
 
   it('decides the same windows alike on the wasm engine', async () => {
     const decided = await Promise.all(
       ['onnxruntime', 'wasm'].map(async (engine) => {
-        const { report } = await tremolo('demo', '--machines', '2', '--seconds', '6', '--speed', '2', '--engine', engine, '--json');
+        const { report } = await tremolo('demo', '--machines', '2', '--seconds', '6', '--engine', engine, '--json');
         return report as unknown as DemoReport & { byClass: unknown };
       }),
     );

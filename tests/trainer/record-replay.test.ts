@@ -206,6 +206,7 @@ describe('the command line', () => {
   it.each([
     [['demo', '--where', 'a=b'], /--where is for recordings/],
     [['demo', '--steps', '5'], /--steps is for recordings/],
+    [['demo', '--data', 'x', '--bundle', 'y', '--steps', '5'], /--steps is for training/],
     [['demo', '--data', 'x', '--seconds', '5'], /--seconds is for the simulated plant/],
     [['record', '--out', 'x', '--seconds', '1'], /name a gateway\.yaml/],
     [['record', '--broker', 'x', '--site', 's', '--gateway', 'g', '--out', 'x', '--seconds', '1'], /usage\/broker/],
