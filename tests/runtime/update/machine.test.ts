@@ -14,6 +14,7 @@ import {
   encodeRecord,
   FACTORY_RECORD,
   neededObjects,
+  OWN,
   type Slot,
   type UpdateRecord,
   type Wanted,
@@ -272,6 +273,27 @@ describe('an adapter', () => {
     const settled = run(active.machine, { kind: 'running', running: RUNNING, settled: ['s'] });
     expect(settled.machine.record.unsettled).toEqual([]);
     expect(nextStep(settled.machine, { kind: 'stood' }).machine).toMatchObject({ phase: 'confirmed', record: { confirmed: ['d2'] } });
+  });
+
+  it('that fails gives its place back to what the gateway had learned itself, which nobody can withdraw', () => {
+    const own = { deployment: OWN, number: 0, digest: hex('8'), base: RUNNING.base };
+    const verified = run(
+      machineOf(),
+      { kind: 'timestamp' },
+      { kind: 'trusted', wanted: [adapter] },
+      { kind: 'fetched' },
+      { kind: 'verified', replaces: own.digest },
+    );
+    expect(neededObjects(verified.machine.record)).toContain(own.digest);
+    const failed = run(
+      verified.machine,
+      { kind: 'answered' },
+      { kind: 'warm', report: WARM },
+      { kind: 'shadowed', report: SHADOW },
+      EVENTS.failed,
+    );
+    expect(failed.machine).toMatchObject({ phase: 'rolledBack', record: { adapters: { s: own }, unsettled: ['s'] } });
+    expect(run(failed.machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [] }).effects).toEqual([]);
   });
 
   it('that fails gives its place back to the one before', () => {
