@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Target, UPDATE_PHASES, type UpdatePhase } from '../../../runtime/contracts/update.ts';
 import {
@@ -19,6 +20,7 @@ import {
   type UpdateRecord,
   type Wanted,
 } from '../../../runtime/update/record.ts';
+import { UPDATE_REFUSALS } from '../../../runtime/update/refusal.ts';
 
 const hex = (letter: string) => letter.repeat(64);
 const LIMITS = { shadowWindows: 10, shadowSeconds: 1.5, agreement: 0.9, latencyMs: 5, alarmShareChange: 0.1, memoryBytes: 100 };
@@ -387,4 +389,15 @@ describe('the record', () => {
     ['{"formatVersion":2}', 'another version'],
     [encodeRecord({ ...FACTORY_RECORD, active: 'a' }), 'an active slot with nothing in it'],
   ])('of %j is none', (text) => expect(decodeRecord(text)).toBeUndefined());
+});
+
+describe('the refusals', () => {
+  it('stand in the README as they are in the program', () => {
+    const readme = readFileSync(new URL('../../../runtime/update/README.md', import.meta.url), 'utf8');
+    const documented = [...readme.matchAll(/^\| `(update\/[a-z-]+)` \| (yes|no) \| (.+) \|$/gm)].map(([, code, again, meaning]) => [
+      code,
+      { final: again === 'no', meaning },
+    ]);
+    expect(Object.fromEntries(documented)).toEqual(UPDATE_REFUSALS);
+  });
 });
