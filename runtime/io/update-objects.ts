@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { CHUNK_BYTES } from '../contracts/update.ts';
 import { ChunkMap } from '../update/chunk-map.ts';
@@ -45,6 +46,14 @@ export class ObjectStore {
     await this.#disk.makeFolder(this.#folder);
     await this.#disk.link(file, this.path(object));
     return true;
+  }
+
+  /** Keeps bytes of this gateway as an object. @returns its name */
+  async keep(bytes: Uint8Array): Promise<string> {
+    const object = createHash('sha256').update(bytes).digest('hex');
+    await this.#disk.makeFolder(this.#folder);
+    if (!(await this.proves(object))) await replaceFile(this.#disk, this.path(object), bytes);
+    return object;
   }
 
   /** An object that is not there, with what an earlier run has of it. */

@@ -255,10 +255,11 @@ export class UpdateService {
 
   #sayNow(): void {
     if (this.#all.signal.aborted || !this.#options.mayWork()) return;
-    const { at, ...what } = this.state();
-    const text = JSON.stringify(what);
+    const state = this.state();
+    // Neither the time nor the bytes on the wire are worth bytes on the wire.
+    const text = JSON.stringify({ ...state, at: undefined, wireBytes: undefined });
     if (text === this.#said) return;
-    if (!this.#options.link.publish(this.#topics.updateState, JSON.stringify({ ...what, at }), true)) return;
+    if (!this.#options.link.publish(this.#topics.updateState, JSON.stringify(state), true)) return;
     this.#said = text;
     this.#saidMs = performance.now();
   }

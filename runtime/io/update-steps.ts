@@ -82,7 +82,7 @@ export class UpdateSteps {
       case 'fetch':
         return this.#fetch(effect.wanted, effect.spentBytes, signal);
       case 'verify':
-        return { kind: 'verified', slot: await this.#verify(effect) };
+        return { kind: 'verified', ...(await this.#verify(effect)) };
       case 'answers':
         await this.#answers(effect, signal);
         return { kind: 'answered' };
@@ -130,10 +130,13 @@ export class UpdateSteps {
     }
   }
 
-  async #verify({ wanted, slot }: Extract<UpdateEffect, { kind: 'verify' }>): Promise<Slot | undefined> {
+  async #verify({
+    wanted,
+    slot,
+  }: Extract<UpdateEffect, { kind: 'verify' }>): Promise<{ readonly slot?: Slot; readonly replaces?: string }> {
     const { storage, host } = this.#options;
     const { target, sha256 } = wanted;
-    if (target.kind === 'bundle') return storage.assemble(slot, wanted);
+    if (target.kind === 'bundle') return { slot: await storage.assemble(slot, wanted) };
     if (!(await storage.objects.proves(sha256))) throw new UpdateRefusalError('update/disk', `adapter ${sha256} is not what was written`);
     const { base } = decodeSafetensors((await storage.objects.read(sha256))!, 'the adapter').metadata;
     const running = host.running().base;
@@ -142,7 +145,10 @@ export class UpdateSteps {
         'update/base',
         `the adapter is for base ${base?.slice(0, 12)}, was pushed for ${target.base.slice(0, 12)}, and ${running.slice(0, 12)} runs`,
       );
-    return undefined;
+    const before = host.adapterOf(target.stream);
+    // One of another base decides nothing now.
+    const isUsed = before && decodeSafetensors(before, 'the adapter before it').metadata.base === running;
+    return isUsed ? { replaces: await storage.objects.keep(before) } : {};
   }
 
   async #answers({ wanted, slot }: { readonly wanted: Wanted; readonly slot: 'a' | 'b' }, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,16 @@
-import type { ShadowReport, UpdatePhase } from '../contracts/update.ts';
+import type { ShadowReport, Target, UpdatePhase } from '../contracts/update.ts';
 import { nextPlan, type Plan, type Running } from './plan.ts';
-import { freeSlot, type Slot, type SlotName, type UpdateRecord, type Wanted, withConfirmed, withFailed } from './record.ts';
+import {
+  type AdapterInUse,
+  freeSlot,
+  OWN,
+  type Slot,
+  type SlotName,
+  type UpdateRecord,
+  type Wanted,
+  withConfirmed,
+  withFailed,
+} from './record.ts';
 import { UPDATE_REFUSALS, type UpdateRefusalCode, UpdateRefusalError } from './refusal.ts';
 import { checkShadow, checkWarmUp, type WarmUpReport } from './thresholds.ts';
 
@@ -41,7 +51,8 @@ export type UpdateEvent =
   /** All objects of the update are in the store. */
   | { readonly kind: 'fetched' }
   /** They are whole and fit each other. */
-  | { readonly kind: 'verified'; readonly slot?: Slot }
+  /** `replaces`: the adapter whose place it takes, now in the store */
+  | { readonly kind: 'verified'; readonly slot?: Slot; readonly replaces?: string }
   /** The candidate runs beside the active model and gives its known answers. */
   | { readonly kind: 'answered' }
   | { readonly kind: 'warm'; readonly report: WarmUpReport }
@@ -143,7 +154,7 @@ export function nextStep(machine: UpdateMachine, event: UpdateEvent): Step {
       return prepare({ ...machine, phase: 'verify', record: withoutFreeSlot(record) }, 'verify');
     case 'verified':
       if (phase !== 'verify') return stay(machine);
-      return verified(machine, event.slot);
+      return verified(machine, event.slot, event.replaces);
     case 'answered':
       if (phase !== 'answers') return stay(machine);
       // What takes the place of something withdrawn ran here before, or is older than it: nothing is to be compared.
@@ -294,8 +305,8 @@ function withoutFreeSlot(record: UpdateRecord): UpdateRecord {
   return { ...record, slots: { ...record.slots, [freeSlot(record)]: undefined } };
 }
 
-function verified(machine: UpdateMachine, slot: Slot | undefined): Step {
-  const current = { ...machine.record.current!, probing: true };
+function verified(machine: UpdateMachine, slot: Slot | undefined, replaces: string | undefined): Step {
+  const current = { ...machine.record.current!, replaces, probing: true };
   const slots = slot ? { ...machine.record.slots, [freeSlot(machine.record)]: slot } : machine.record.slots;
   return prepare({ ...machine, phase: 'answers', record: { ...machine.record, slots, current } }, 'answers');
 }
@@ -327,9 +338,16 @@ function activate(machine: UpdateMachine): Step {
           ...rest,
           adapters: { ...adapters, [target.stream]: { deployment, number, digest: sha256, base: target.base } },
           unsettled: withStream(rest.unsettled, target.stream),
-          trial: { kind: 'adapter', deployment, stream: target.stream, previous: adapters[target.stream] },
+          trial: { kind: 'adapter', deployment, stream: target.stream, previous: placeOf(machine.record, target) },
         };
   return { machine: { ...machine, phase: 'active', record }, effects: [{ kind: 'cancel' }, { kind: 'activate' }] };
+}
+
+/** The adapter whose place is taken: one that was pushed, or the gateway's own. */
+function placeOf({ adapters, current }: UpdateRecord, { stream, base }: Extract<Target, { kind: 'adapter' }>): AdapterInUse | undefined {
+  const pushed = adapters[stream];
+  const digest = current!.replaces;
+  return digest === undefined || digest === pushed?.digest ? pushed : { deployment: OWN, number: 0, digest, base };
 }
 
 function running(machine: UpdateMachine, now: Running, settled: readonly string[]): Step {

@@ -1,4 +1,4 @@
-import { activeSlot, type UpdateRecord, type Wanted } from './record.ts';
+import { activeSlot, OWN, type UpdateRecord, type Wanted } from './record.ts';
 
 /** The bundle that decides, as the inference process proved it. */
 export interface Running {
@@ -37,7 +37,7 @@ export function nextPlan(record: UpdateRecord, running: Running, wanted: readonl
   }
   for (const [stream, adapters] of byStream) {
     const kept = record.adapters[stream];
-    const inUse = kept?.base === running.base ? kept : undefined;
+    const inUse = kept?.base === running.base && kept.deployment !== OWN ? kept : undefined;
     const plan = planOne(record, adapters, inUse, inUse?.digest);
     if (plan) return plan.kind === 'back' ? { ...plan, stream } : plan;
   }

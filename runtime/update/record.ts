@@ -36,6 +36,9 @@ const slotSchema = z.strictObject({
 export type Slot = z.infer<typeof slotSchema>;
 
 const adapterSchema = z.strictObject({ deployment: z.string(), number: count, digest: sha256, base: sha256 });
+/** Deployment of an adapter that nobody pushed: the gateway learned it, or was installed with it. */
+export const OWN = '';
+
 /** An adapter that a stream is decided with. */
 export type AdapterInUse = z.infer<typeof adapterSchema>;
 
@@ -63,6 +66,8 @@ const recordSchema = z.strictObject({
       spentBytes: count,
       /** The withdrawn deployment whose place it takes: nothing is to be compared with that. */
       insteadOf: z.string().optional(),
+      /** SHA-256 of the adapter whose place it takes, which lies in the store. */
+      replaces: sha256.optional(),
       /** Whether the candidate runs in this process, where it could bring it down. */
       probing: z.boolean(),
     })
@@ -123,6 +128,7 @@ export function neededObjects({ slots, adapters, trial, current }: UpdateRecord)
   for (const { digest } of Object.values(adapters)) needed.add(digest);
   if (trial?.kind === 'adapter' && trial.previous) needed.add(trial.previous.digest);
   if (current) needed.add(current.wanted.sha256);
+  if (current?.replaces) needed.add(current.replaces);
   return needed;
 }
 

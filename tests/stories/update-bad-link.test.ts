@@ -43,21 +43,24 @@ async function pushOver(
 }
 
 describe('an update over a link that loses a fifth each way, takes 300 ms and breaks', () => {
-  it('arrives, and the link carries less than 1.8 times its bytes', { timeout: 200_000 }, async () => {
-    const [factory, next] = [await makeTinyBundle(), await makeTinyBundle(7)];
-    const { share } = await pushOver({ loss: 0.2, delayMs: 300, cutEvery: 60, seed: 3 }, factory.folder, next.folder);
-    expect(share).toBeLessThan(1.8);
-  });
+  it(
+    'arrives, and the link carries less than twice its bytes: 130 kB, of which the metadata and words are a tenth',
+    { timeout: 200_000 },
+    async () => {
+      const factory = await makeTinyBundle();
+      const { share, cuts } = await pushOver({ loss: 0.2, delayMs: 300, cutAfter: 60, seed: 3 }, factory.folder, SHIPPED);
+      expect(cuts).toBe(1);
+      expect(share).toBeLessThan(2);
+    },
+  );
 
-  it.runIf(process.env.TREMOLO_FULL).each([
-    { what: 'the shipped bundle, 130 kB', parts: ['core'], cutEvery: 100 },
-    { what: 'the shipped bundle with what it learns with, 570 kB', parts: ['core', 'adapt'], cutEvery: 200 },
-  ] as const)('arrives eight times of eight: $what', { timeout: 900_000 }, async ({ parts, cutEvery }) => {
+  it.runIf(process.env.TREMOLO_FULL)('arrives each time, with less than 1.8 times its bytes: 570 kB', { timeout: 900_000 }, async () => {
     const factory = await makeTinyBundle();
     const shares: number[] = [];
     for (let seed = 0; seed < 8; seed++) {
       const beganMs = performance.now();
-      const { share, cuts, gateway } = await pushOver({ loss: 0.2, delayMs: 300, cutEvery, seed }, factory.folder, SHIPPED, parts);
+      const link = { loss: 0.2, delayMs: 300, cutEvery: 250, seed };
+      const { share, cuts, gateway } = await pushOver(link, factory.folder, SHIPPED, ['core', 'adapt']);
       process.stderr.write(
         `seed ${seed}: ${share.toFixed(2)} times the bytes, ${cuts} cuts, ${((performance.now() - beganMs) / 1000).toFixed(0)} s\n`,
       );

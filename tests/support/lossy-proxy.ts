@@ -6,6 +6,8 @@ export interface LossyLink {
   readonly delayMs: number;
   /** The connection is cut after so many update packets on average; never where absent. */
   readonly cutEvery?: number;
+  /** The connection is cut once, after so many of them. */
+  readonly cutAfter?: number;
   readonly seed: number;
 }
 
@@ -69,7 +71,8 @@ export async function startLossyProxy(port: number, link: LossyLink): Promise<Lo
       for (const packet of splitter.push(data)) {
         if (isUpdate(packet)) {
           bytes += packet.length;
-          if (link.cutEvery !== undefined && chance() < 1 / link.cutEvery) {
+          const isLast = counts.cuts === 0 && counts.passed + counts.lost === link.cutAfter;
+          if (isLast || (link.cutEvery !== undefined && chance() < 1 / link.cutEvery)) {
             counts.cuts++;
             end();
             return;

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Target, UPDATE_PHASES, type UpdatePhase } from '../../../runtime/contracts/update.ts';
 import {
@@ -14,10 +15,12 @@ import {
   encodeRecord,
   FACTORY_RECORD,
   neededObjects,
+  OWN,
   type Slot,
   type UpdateRecord,
   type Wanted,
 } from '../../../runtime/update/record.ts';
+import { UPDATE_REFUSALS } from '../../../runtime/update/refusal.ts';
 
 const hex = (letter: string) => letter.repeat(64);
 const LIMITS = { shadowWindows: 10, shadowSeconds: 1.5, agreement: 0.9, latencyMs: 5, alarmShareChange: 0.1, memoryBytes: 100 };
@@ -274,6 +277,27 @@ describe('an adapter', () => {
     expect(nextStep(settled.machine, { kind: 'stood' }).machine).toMatchObject({ phase: 'confirmed', record: { confirmed: ['d2'] } });
   });
 
+  it('that fails gives its place back to what the gateway had learned itself, which nobody can withdraw', () => {
+    const own = { deployment: OWN, number: 0, digest: hex('8'), base: RUNNING.base };
+    const verified = run(
+      machineOf(),
+      { kind: 'timestamp' },
+      { kind: 'trusted', wanted: [adapter] },
+      { kind: 'fetched' },
+      { kind: 'verified', replaces: own.digest },
+    );
+    expect(neededObjects(verified.machine.record)).toContain(own.digest);
+    const failed = run(
+      verified.machine,
+      { kind: 'answered' },
+      { kind: 'warm', report: WARM },
+      { kind: 'shadowed', report: SHADOW },
+      EVENTS.failed,
+    );
+    expect(failed.machine).toMatchObject({ phase: 'rolledBack', record: { adapters: { s: own }, unsettled: ['s'] } });
+    expect(run(failed.machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [] }).effects).toEqual([]);
+  });
+
   it('that fails gives its place back to the one before', () => {
     const before = { deployment: 'd1', number: 1, digest: hex('7'), base: RUNNING.base };
     const machine = {
@@ -365,4 +389,15 @@ describe('the record', () => {
     ['{"formatVersion":2}', 'another version'],
     [encodeRecord({ ...FACTORY_RECORD, active: 'a' }), 'an active slot with nothing in it'],
   ])('of %j is none', (text) => expect(decodeRecord(text)).toBeUndefined());
+});
+
+describe('the refusals', () => {
+  it('stand in the README as they are in the program', () => {
+    const readme = readFileSync(new URL('../../../runtime/update/README.md', import.meta.url), 'utf8');
+    const documented = [...readme.matchAll(/^\| `(update\/[a-z-]+)` \| (yes|no) \| (.+) \|$/gm)].map(([, code, again, meaning]) => [
+      code,
+      { final: again === 'no', meaning },
+    ]);
+    expect(Object.fromEntries(documented)).toEqual(UPDATE_REFUSALS);
+  });
 });
