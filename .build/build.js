@@ -62,6 +62,7 @@ const server = await build({
     bench: 'benchmarks/main.ts',
     'stream-load': 'benchmarks/streams/load-generator.ts',
     'stream-probe': 'benchmarks/streams/probe.ts',
+    'soak-watch': 'benchmarks/soak/watch-process.ts',
   },
   chunkNames: 'tremolo-[name]-[hash]',
 });
@@ -71,3 +72,6 @@ writeFileSync(`${dist}/server.meta.json`, JSON.stringify(server.metafile));
 chmodSync(`${dist}/tremolo.js`, 0o755);
 const wasm = `${root}node_modules/@tensorflow/tfjs-backend-wasm/wasm-out`;
 for (const name of ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm']) copyFileSync(`${wasm}/${name}`, `${dist}/${name}`);
+// Inlined into the pages of `tremolo bench --html`: text to this program, no module of it.
+copyFileSync(`${root}node_modules/uplot/dist/uPlot.iife.min.js`, `${dist}/uplot.txt`);
+copyFileSync(`${root}node_modules/uplot/dist/uPlot.min.css`, `${dist}/uplot.css`);

@@ -20,6 +20,10 @@ const LATENCY_BOUND_MS = 50;
 export interface DecisionLoopOptions {
   readonly bundleFolder: string;
   readonly engine: 'onnxruntime' | 'wasm';
+  /** Threads inside one run. Default 1. */
+  readonly threads?: number;
+  /** Most windows that share one run, at most LARGEST_BATCH, which is the default. */
+  readonly largestBatch?: number;
   readonly largestStreams: number;
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
@@ -48,7 +52,7 @@ export class DecisionLoop {
   readonly #streams: StreamGateway;
   readonly #decisions: Decisions;
   readonly #events: DecisionLoopEvents;
-  readonly #planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
+  readonly #planner: BatchPlanner;
   #runningSinceMs: number | undefined;
   #onIdle: (() => void)[] = [];
   /** Runs the windows that gather between two runs. */
@@ -60,17 +64,19 @@ export class DecisionLoop {
     streams: StreamGateway,
     decisions: Decisions,
     events: DecisionLoopEvents,
+    largestBatch: number,
   ) {
     this.manifest = manifest;
     this.#inference = inference;
     this.#streams = streams;
     this.#decisions = decisions;
     this.#events = events;
+    this.#planner = new BatchPlanner(largestBatch, LATENCY_BOUND_MS);
   }
 
   /** Resolves when the bundle is proved on this machine. @throws BundleRefusal where it is refused */
   static async start(options: DecisionLoopOptions, events: DecisionLoopEvents): Promise<DecisionLoop> {
-    const { bundleFolder, engine, largestStreams, programs, referencesFolder } = options;
+    const { bundleFolder, engine, threads, largestBatch = LARGEST_BATCH, largestStreams, programs, referencesFolder } = options;
     const { manifest, digest } = await readBundle(bundleFolder);
     const { recipe, classes } = manifest;
     const channels = recipe.channels.length;
@@ -98,7 +104,7 @@ export class DecisionLoop {
         events.onReferenceError(error, referencesFolder);
         return undefined;
       });
-    const inference = await InferenceThread.start({ bundleFolder, memory, engine, programs }, (error) => events.onExit(error));
+    const inference = await InferenceThread.start({ bundleFolder, memory, engine, threads, programs }, (error) => events.onExit(error));
     if (inference.proof.digest !== digest) {
       await inference.stop();
       throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);
@@ -106,7 +112,7 @@ export class DecisionLoop {
     const references = new StreamReferences(inference, store ?? { write: async () => {} }, manifest.base, kept ?? new Map(), (error) =>
       events.onReferenceError(error),
     );
-    return new DecisionLoop(manifest, inference, streams, decisions, events);
+    return new DecisionLoop(manifest, inference, streams, decisions, events, largestBatch);
   }
 
   get framesRefused(): Readonly<Record<FrameRefusal, number>> {

@@ -70,6 +70,8 @@ export async function startGateway(
     {
       bundleFolder: configuration.bundle,
       engine: configuration.engine,
+      threads: configuration.threads,
+      largestBatch: configuration.largestBatch,
       largestStreams,
       programs,
       referencesFolder: join(stateFolder, 'references'),

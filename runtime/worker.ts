@@ -21,9 +21,9 @@ if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
 const say = (message: FromWorker) => port.postMessage(message);
 
-async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string): Promise<Engine> {
+async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string, threads: number | undefined): Promise<Engine> {
   if (kind === 'wasm') return (await import('../models/engine/wasm-engine.ts')).createWasmEngine(wasmFolder);
-  return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine();
+  return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine({ threads });
 }
 
 function adapterBank(bundle: Bundle): TensorData {
@@ -108,7 +108,7 @@ class Inference {
 let inference: Inference | undefined;
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
-  const engine = await createEngine(message.engine, message.wasmFolder);
+  const engine = await createEngine(message.engine, message.wasmFolder, message.threads);
   const bundle = await readBundle(message.bundleFolder);
   const primary = await engine.load(bundleModel(bundle, FILES.infer));
   const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;

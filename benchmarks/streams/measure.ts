@@ -27,6 +27,8 @@ export interface StreamsOptions {
   readonly programs: URL;
   /** Folder for processor profiles of the gateway; figures of such a run are not to be kept. */
   readonly profile?: string;
+  /** Further modules that the gateway loads first, as URLs. */
+  readonly imports?: readonly string[];
   progress(line: string): void;
 }
 
@@ -86,7 +88,7 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
       broker: { url: broker.url },
       largestStreams: streams,
     };
-    const gateway = await startGatewayUnderTest(configuration, options.programs, folder, options.profile);
+    const gateway = await startGatewayUnderTest(configuration, options.programs, folder, options.profile, options.imports);
     closers.unshift(gateway.stop);
     const generator = startGenerator({ broker: broker.url, site: SITE, gateway: GATEWAY, plan }, options.programs);
     closers.unshift(generator.stop);

@@ -10,6 +10,8 @@ export interface InferenceOptions {
   readonly bundleFolder: string;
   readonly memory: StreamMemory;
   readonly engine: 'onnxruntime' | 'wasm';
+  /** Threads inside one run. Default 1. */
+  readonly threads?: number;
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
 }
@@ -48,7 +50,7 @@ export class InferenceThread {
    * @throws BundleRefusal where the bundle is refused
    */
   static async start(
-    { bundleFolder, memory, engine, programs }: InferenceOptions,
+    { bundleFolder, memory, engine, threads, programs }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
     const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
@@ -61,6 +63,7 @@ export class InferenceThread {
       memory: buffer,
       jobs: jobs.buffer,
       engine,
+      threads,
       wasmFolder: fileURLToPath(programs),
     };
     worker.postMessage(start);

@@ -14,6 +14,7 @@ export type ToWorker =
       readonly memory: SharedArrayBuffer;
       readonly jobs: SharedArrayBuffer;
       readonly engine: 'onnxruntime' | 'wasm';
+      readonly threads?: number;
       readonly wasmFolder: string;
     }
   /** Runs the first `count` windows that lie in the shared jobs. */
