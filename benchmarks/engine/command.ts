@@ -56,7 +56,7 @@ const OPTIONS = {
   html: { type: 'string' },
 } as const;
 
-const PATH_SECONDS = 2;
+const PATH_SECONDS = 1.5;
 
 export const engineVerb: BenchVerb = {
   name: 'engine',
@@ -86,8 +86,7 @@ export async function benchEngine(
   bar: Pick<ProgressBar, 'update'>,
 ): Promise<EngineReport> {
   const began = performance.now();
-  const cores = cpus().length;
-  const loaded = await loadSubjects(folder, fileURLToPath(programs), threadCounts(cores), () => {});
+  const loaded = await loadSubjects(folder, fileURLToPath(programs), threadCounts(cpus().length), () => {});
   const { bundle, subjects, skipped } = loaded;
   const { name, recipe } = bundle.manifest;
   const windowsPerStreamSecond = recipe.sampleRateHz / recipe.stride;
@@ -100,9 +99,9 @@ export async function benchEngine(
     );
     const disturbance = watch.finish();
     const engine = subjects.some((subject) => subject.engine === 'onnxruntime') ? 'onnxruntime' : 'wasm';
-    const pathMs = await pathMsPerStreamSecond(bundle, folder, engine, programs, Math.min(PATH_SECONDS, seconds / 5));
+    const pathMs = await pathMsPerStreamSecond(bundle, folder, engine, programs, PATH_SECONDS);
     const device = await describeDevice();
-    const verdict = verdictOf({ ...measured, windowsPerStreamSecond, cores, pathMs, skipped, disturbed: disturbance.reasons });
+    const verdict = verdictOf({ ...measured, windowsPerStreamSecond, pathMs, skipped, disturbed: disturbance.reasons });
     return {
       kind: 'engine',
       date: new Date().toISOString(),

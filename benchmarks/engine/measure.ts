@@ -83,9 +83,12 @@ export async function measureEngines(
       const run = () => session.run(feeds);
       // The first run allocates and compiles.
       await run();
-      const before = performance.now();
-      await run();
-      quickest = performance.now() - before;
+      quickest = Number.POSITIVE_INFINITY;
+      for (let call = 0; call < 2; call++) {
+        const before = performance.now();
+        await run();
+        quickest = Math.min(quickest, performance.now() - before);
+      }
       cells.push({ subject, batch, run, calls: Math.max(1, Math.round(TURN_MS / quickest)), timesMs: [], cpuMs: 0, joules: 0 });
     }
   }

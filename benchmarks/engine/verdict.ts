@@ -6,8 +6,8 @@ import type { EngineName, Precision } from './subjects.ts';
 export const LONGEST_RUN_MS = 24;
 /** Share of a core's time that may be planned for: beyond it, queues grow and p99 with them. */
 export const PLANNED_SHARE = 0.6;
-/** The broker's client costs about as much as the rest of the main thread: what `bench streams` counts for the whole thread over `path.ts`. */
-export const BROKER_FACTOR = 2;
+/** `bench streams` counts about so many times what `path.ts` does outside the model: the broker's client, and a pace that never lets caches warm. */
+export const BROKER_FACTOR = 4;
 /** A further thread must bring this much, for it takes a core from the rest of the gateway. */
 const WORTH_A_THREAD = 1.25;
 
@@ -26,7 +26,6 @@ export interface Verdict {
 export interface VerdictInput {
   readonly rows: readonly EngineRow[];
   readonly windowsPerStreamSecond: number;
-  readonly cores: number;
   /** Milliseconds on the main thread outside the model; undefined where it was not measured. */
   readonly pathMs: number | undefined;
   readonly skipped: Readonly<Record<string, string>>;
@@ -37,7 +36,8 @@ export interface VerdictInput {
 function bestOf(rows: readonly EngineRow[]): EngineRow | undefined {
   const quick = rows.filter(({ ms }) => ms.p99 <= LONGEST_RUN_MS);
   if (quick.length === 0) return [...rows].sort((a, b) => a.batch - b.batch)[0];
-  return quick.reduce((best, row) => (row.windowsPerSecond > best.windowsPerSecond ? row : best));
+  // By medians: one turn that was disturbed must not choose.
+  return quick.reduce((best, row) => (row.batch / row.ms.p50 > best.batch / best.ms.p50 ? row : best));
 }
 
 /** The best row over thread counts, a further thread only where it is worth one. */
@@ -53,12 +53,12 @@ function bestWay(rows: readonly EngineRow[], engine: EngineName, precision: Prec
 }
 
 /**
- * What a person needs to know before buying fifty of these: how many streams, and how to run them. Reckoned, not run: streams are limited by the
- * inference thread or by the main thread, or by their sum where there is but one core. `bench streams --capacity` runs it.
+ * What a person needs to know before buying fifty of these: how many streams, and how to run them. Reckoned, not run: a stream takes the model's time
+ * and the gateway's own, of which one core is planned for; with a second core for itself a gateway carries more. `bench streams --capacity` runs it.
  *
  * @throws Error where nothing was measured
  */
-export function verdictOf({ rows, windowsPerStreamSecond, cores, pathMs, skipped, disturbed }: VerdictInput): Verdict {
+export function verdictOf({ rows, windowsPerStreamSecond, pathMs, skipped, disturbed }: VerdictInput): Verdict {
   const ways = (['onnxruntime', 'wasm'] as const).flatMap((engine) => {
     const int8 = bestWay(rows, engine, 'int8');
     return int8 ? [{ engine, int8, fp32: bestWay(rows, engine, 'fp32') }] : [];
@@ -70,8 +70,7 @@ export function verdictOf({ rows, windowsPerStreamSecond, cores, pathMs, skipped
   const row = precision === 'fp32' ? fp32! : int8;
   const modelMs = (1000 * windowsPerStreamSecond) / row.windowsPerSecond;
   const mainMs = BROKER_FACTOR * (pathMs ?? 0);
-  const perStreamMs = cores > row.threads ? Math.max(modelMs, mainMs) : modelMs + mainMs;
-  const streams = Math.max(0, Math.floor((PLANNED_SHARE * 1000) / perStreamMs));
+  const streams = Math.floor((PLANNED_SHARE * 1000) / (modelMs + mainMs));
   const other = ways.find(({ engine }) => engine !== chosen.engine);
   const why = [
     fp32

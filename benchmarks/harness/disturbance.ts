@@ -115,7 +115,7 @@ export class DisturbanceWatch {
       waitedShare: known(of('waitedMs') / wallMs),
       mostRunnable: this.#mostRunnable < 0 ? null : this.#mostRunnable,
       throttled: known(of('throttled')),
-      frequencyMhz: this.#frequencies?.map(Math.round) as [number, number] | null,
+      frequencyMhz: (this.#frequencies?.map(Math.round) as [number, number] | undefined) ?? null,
       celsius: this.#celsius,
     };
     return { reasons: reasonsOf(seen), ...seen };

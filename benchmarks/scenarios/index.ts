@@ -4,6 +4,7 @@ import { AGREEMENT } from './agreement.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
+import { PACK_BYTES } from './pack-bytes.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
@@ -19,5 +20,6 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ISOLATION,
   ...ADAPTER_BANK,
   ...BUNDLE_BYTES,
+  ...PACK_BYTES,
   ...TRAINER_SPLITS,
 ];
