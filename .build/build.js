@@ -62,6 +62,8 @@ const server = await build({
     bench: 'benchmarks/main.ts',
     'stream-load': 'benchmarks/streams/load-generator.ts',
     'stream-probe': 'benchmarks/streams/probe.ts',
+    'field-probe': 'benchmarks/field/probe.ts',
+    'field-tfjs': 'models/engine/wasm-engine.ts',
     'soak-watch': 'benchmarks/soak/watch-process.ts',
   },
   chunkNames: 'tremolo-[name]-[hash]',

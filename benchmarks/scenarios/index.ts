@@ -2,6 +2,7 @@ import type { Scenario } from '../harness/scenario.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
+import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
 import { PACK_BYTES } from './pack-bytes.ts';
@@ -22,4 +23,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...BUNDLE_BYTES,
   ...PACK_BYTES,
   ...TRAINER_SPLITS,
+  ...FIELD,
 ];

@@ -91,7 +91,7 @@ export async function startGatewayUnderTest(
 }
 
 /** What the main thread and the inference thread wrote after this call. */
-async function freshCounts(folder: string): Promise<{ main: ThreadCount; worker: ThreadCount }> {
+export async function freshCounts(folder: string): Promise<{ main: ThreadCount; worker: ThreadCount }> {
   for (const began = Date.now(); ; await new Promise((resolve) => setTimeout(resolve, 20))) {
     const texts = await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')));
     // A file that is just being written is empty.

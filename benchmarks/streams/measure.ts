@@ -161,7 +161,8 @@ function cpuSplit(before: GatewayUse, after: GatewayUse, streamSeconds: number):
   };
 }
 
-function startGenerator(order: LoadOrder, programs: URL) {
+/** Starts the load generator; it sends nothing before `begin`. */
+export function startGenerator(order: LoadOrder, programs: URL) {
   const child = spawn(process.execPath, [fileURLToPath(new URL('stream-load.js', programs)), JSON.stringify(order)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
