@@ -37,7 +37,7 @@ const common = {
 };
 
 mkdirSync(dist, { recursive: true });
-rmSync(`${dist}/device`, { recursive: true, force: true });
+for (const name of ['device', 'arm']) rmSync(`${dist}/${name}`, { recursive: true, force: true });
 for (const name of readdirSync(dist)) if (/\.(js|map|wasm|json)$/.test(name)) rmSync(`${dist}/${name}`);
 
 // Two builds, so that no chunk is shared between the device and the server: the metafile of the first is the device.
@@ -53,6 +53,15 @@ const packed = await build({
   sourcemap: false,
   minifyWhitespace: true,
   minifySyntax: true,
+});
+// Runs in the folder of a packed gateway on an emulated processor: benchmarks/arm.
+await build({
+  ...common,
+  entryPoints: { 'arm-program': 'benchmarks/arm/program.ts' },
+  external: [],
+  plugins: [natives],
+  outdir: `${dist}/arm`,
+  sourcemap: false,
 });
 const server = await build({
   ...common,

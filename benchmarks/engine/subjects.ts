@@ -1,11 +1,10 @@
-import { type Bundle, bankLayout, bundleModel, FILES, readBundle } from '../../models/bundle/bundle.ts';
-import { type Engine, emptyTensor, type Model, type Session, type TensorData } from '../../models/engine/engine.ts';
+import { type Bundle, bundleModel, FILES, readBundle } from '../../models/bundle/bundle.ts';
+import { type Engine, type Model, type Session } from '../../models/engine/engine.ts';
 import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
-import { createNetwork, type NetworkOptions } from '../../models/networks/index.ts';
+import { createNetwork } from '../../models/networks/index.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceInference } from '../../models/training/trace-inference.ts';
 import { readBase } from '../../trainer/release/base.ts';
-import { machineWindows } from '../fixtures/windows.ts';
 
 export type EngineName = 'onnxruntime' | 'wasm';
 export type Precision = 'int8' | 'fp32';
@@ -91,21 +90,5 @@ async function floatModel(folder: string): Promise<Uint8Array> {
   const network = createNetwork(primary.options);
   return encodeOnnx(
     traceInference(network, { input: 'int16', adapter, reference: network.reference ?? false, temperature }, primary.weights),
-  );
-}
-
-/** Feeds of a batch for any deciding graph: made-up machines' windows, no adapter, no reference. */
-export function batchFeeds({ manifest }: Bundle, { inputs }: Session, batch: number): Record<string, TensorData> {
-  const network = createNetwork(manifest.network as NetworkOptions);
-  const codes = machineWindows(network, batch);
-  const rows = { adapterBank: [2, bankLayout(manifest).size] } as Record<string, readonly number[]>;
-  return Object.fromEntries(
-    inputs.map(({ name, type, shape }) => {
-      const sizes = rows[name] ?? shape.map((size) => (typeof size === 'number' ? size : size === 'N' ? batch : 1));
-      const tensor = emptyTensor(type, sizes);
-      if (name === 'window') (tensor.values as Int16Array).set(codes);
-      if (name === 'scale') (tensor.values as Float32Array).fill(1e-3);
-      return [name, tensor];
-    }),
   );
 }

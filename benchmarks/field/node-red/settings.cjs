@@ -7,5 +7,9 @@ module.exports = {
   httpNodeRoot: false,
   credentialSecret: false,
   logging: { console: { level: 'warn', metrics: false, audit: false } },
-  functionGlobalContext: { ort: createRequire(process.env.FIELD_REQUIRE)('onnxruntime-node') },
+  // Function nodes live in a realm of their own, whose arrays onnxruntime does not take for such.
+  functionGlobalContext: {
+    ort: createRequire(process.env.FIELD_REQUIRE)('onnxruntime-node'),
+    arrays: { Float32Array, Int16Array, Int32Array },
+  },
 };

@@ -23,10 +23,10 @@ waiting = queue.SimpleQueue()
 
 
 class Stream:
-    def __init__(self):
+    def __init__(self, first):
         self.samples = numpy.zeros((2 * WINDOW, CHANNELS), numpy.int16)
         self.filled = 0
-        self.next = WINDOW
+        self.next = first + WINDOW
 
 
 def on_message(client, userdata, message):
@@ -34,10 +34,10 @@ def on_message(client, userdata, message):
     if frame[1] != 1 or frame[3] != CHANNELS:
         return
     name = message.topic[len(SAMPLES) :]
+    (sequence,) = struct.unpack_from("<I", frame, 8)
     stream = streams.get(name)
     if stream is None:
-        stream = streams[name] = Stream()
-    (sequence,) = struct.unpack_from("<I", frame, 8)
+        stream = streams[name] = Stream(sequence)
     (count,) = struct.unpack_from("<H", frame, 24)
     samples = numpy.frombuffer(frame, numpy.int16, count * CHANNELS, 26 + 4 * CHANNELS).reshape(count, CHANNELS)
     if stream.filled + count > 2 * WINDOW:
