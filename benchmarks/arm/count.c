@@ -36,7 +36,7 @@ struct block {
   struct block *next;
 };
 
-enum { RANGE_MASK = 020, BEGIN_MASK = 021, END_MASK = 022, HOTTEST = 80 };
+enum { RANGE_MASK = 020, BEGIN_MASK = 021, END_MASK = 022, HOTTEST = 1500 };
 static struct block *blocks;
 static uint64_t range_begin, range_end, all, inside, marks;
 static int counting = -1;

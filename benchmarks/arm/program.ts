@@ -1,10 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { bundleModel, FILES, readBundle } from '../../models/bundle/bundle.ts';
 import type { Engine } from '../../models/engine/engine.ts';
-import { openRecordingSet } from '../../trainer/data/recording-set.ts';
+import { openRecordingSet, readRecording } from '../../trainer/data/recording-set.ts';
 import { recordingFrames } from '../../trainer/replay/recording-frames.ts';
 import { replaySet } from '../../trainer/replay/replay-set.ts';
-import { readRecording } from '../../trainer/data/recording-set.ts';
 import { batchFeeds } from '../engine/feeds.ts';
 
 /**

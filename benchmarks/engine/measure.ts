@@ -2,7 +2,7 @@ import type { DisturbanceWatch } from '../harness/disturbance.ts';
 import { rounded } from '../streams/quantiles.ts';
 import type { EnergyMeter } from './energy.ts';
 import { batchFeeds } from './feeds.ts';
-import { type EngineName, type Precision, type Subjects } from './subjects.ts';
+import type { EngineName, Precision, Subjects } from './subjects.ts';
 
 export const BATCHES = [1, 2, 4, 8, 16, 32, 64] as const;
 /** A turn lasts about this long: long against the clock, short against a neighbour's moods. */

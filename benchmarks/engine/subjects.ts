@@ -1,5 +1,5 @@
 import { type Bundle, bundleModel, FILES, readBundle } from '../../models/bundle/bundle.ts';
-import { type Engine, type Model, type Session } from '../../models/engine/engine.ts';
+import type { Engine, Model, Session } from '../../models/engine/engine.ts';
 import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
 import { createNetwork } from '../../models/networks/index.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';

@@ -39,7 +39,13 @@ const against = (
     return {
       figure: of(theirs) / of(ours),
       samples: theirs.windowsDecided,
-      details: { ...(disturbed && { DISTURBED: disturbed }), ours: describe(ours), theirs: describe(theirs) },
+      details: {
+        ...(disturbed && { DISTURBED: disturbed }),
+        // Once a peer.
+        ...(kind === 'outside'
+          ? { ours: describe(ours), theirs: describe(theirs) }
+          : { ours: digits(of(ours)), theirs: digits(of(theirs)) }),
+      },
     };
   },
 });

@@ -1,6 +1,7 @@
 import type { Scenario } from '../harness/scenario.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
+import { ARM } from './arm.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
 import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
@@ -24,4 +25,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...PACK_BYTES,
   ...TRAINER_SPLITS,
   ...FIELD,
+  ...ARM,
 ];
