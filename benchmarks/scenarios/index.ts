@@ -3,6 +3,7 @@ import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
 import { ARM } from './arm.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
+import { COST_CURVES } from './cost-curves.ts';
 import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
@@ -24,6 +25,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...BUNDLE_BYTES,
   ...PACK_BYTES,
   ...TRAINER_SPLITS,
+  ...COST_CURVES,
   ...FIELD,
   ...ARM,
 ];
