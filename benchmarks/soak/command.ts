@@ -13,6 +13,8 @@ import type { SoakLine } from './watch-process.ts';
 
 /** The heap of a fresh program finds its size: this share of the run does not count for the slope. */
 const SETTLING_SHARE = 0.2;
+/** A shorter run says nothing of memory: the heap still finds its size. */
+const SHORTEST_HOURS = 0.25;
 /** A picture has no room for more. */
 const MOST_POINTS = 2000;
 
@@ -75,7 +77,7 @@ example: tremolo bench soak --hours 0.005 --streams 20
           ...(disturbance.reasons.length > 0 ? [`DISTURBED, figures not to be kept: ${disturbance.reasons.join('; ')}`] : []),
           `${streams} streams for ${digits(hours)} h: ${result.windowsDecided} of ${result.windowsExpected} windows decided`,
           `jitter (p99 - p50) ${digits(jitterMs)} ms; event loop at most ${digits(loopDelayMs.max)} ms late`,
-          `memory: ${digits(memory.slopeMbPerHour)} ± ${digits(memory.errorMbPerHour)} MB an hour${memory.grows ? ': it grows' : ''}; ${digits(memory.lastMb)} MB at the end`,
+          `memory: ${digits(memory.slopeMbPerHour)} ± ${digits(memory.errorMbPerHour)} MB an hour${memory.grows ? ': it grows' : memory.grows === null ? ' (too short a run to say whether it grows)' : ''}; ${digits(memory.lastMb)} MB at the end`,
           `garbage collection: ${gc.count} pauses, ${digits(gc.share * 100)} % of the time, longest ${digits(gc.longestMs)} ms`,
           ...(values.html ? [`page: ${values.html}`] : []),
           '',
@@ -92,6 +94,7 @@ example: tremolo bench soak --hours 0.005 --streams 20
 /** @param lines of the gateway's main thread, a second each */
 export function soakFigures(lines: readonly SoakLine[], { latencyMs, load }: Pick<StreamsResult, 'latencyMs' | 'load'>) {
   const settled = lines.slice(Math.floor(SETTLING_SHARE * lines.length));
+  const settledHours = ((settled.at(-1)?.atMs ?? 0) - (settled[0]?.atMs ?? 0)) / 3_600_000;
   const { slope, error } = slopeOf(
     settled.map(({ atMs }) => atMs / 3_600_000),
     settled.map(({ rssMb }) => rssMb),
@@ -103,7 +106,7 @@ export function soakFigures(lines: readonly SoakLine[], { latencyMs, load }: Pic
     memory: {
       slopeMbPerHour: slope,
       errorMbPerHour: error,
-      grows: slope > 3 * error && slope > 1,
+      grows: settledHours < SHORTEST_HOURS ? null : slope > 3 * error && slope > 1,
       lastMb: lines.at(-1)?.rssMb ?? Number.NaN,
     },
     gc: {
@@ -114,6 +117,12 @@ export function soakFigures(lines: readonly SoakLine[], { latencyMs, load }: Pic
     loopDelayMs: { max: Math.max(0, ...lines.map(({ loopDelayMs }) => loopDelayMs.max)) },
     disturbance: { reasons },
   };
+}
+
+function memoryVerdict({ grows, slopeMbPerHour, errorMbPerHour }: ReturnType<typeof soakFigures>['memory']): string {
+  if (grows === null) return 'The run was too short to say whether memory grows.';
+  const slope = `${digits(slopeMbPerHour)} ± ${digits(errorMbPerHour)} MB an hour`;
+  return grows ? `Memory grows by ${slope}.` : `Memory does not grow measurably: ${slope}.`;
 }
 
 type SoakReport = ReturnType<typeof soakFigures> & {
@@ -134,9 +143,7 @@ function soakPage(report: SoakReport, lines: readonly SoakLine[], beganMs: numbe
     about: `${streams.streams} streams for ${digits(report.hours)} h · ${report.date}`,
     disturbed: disturbance.reasons,
     verdict: {
-      sentence: memory.grows
-        ? `Memory grows by ${digits(memory.slopeMbPerHour)} MB an hour.`
-        : `Memory does not grow measurably: ${digits(memory.slopeMbPerHour)} ± ${digits(memory.errorMbPerHour)} MB an hour.`,
+      sentence: `${disturbance.reasons.length > 0 ? 'Disturbed run, measure again: ' : ''}${memoryVerdict(memory)}`,
       why: [`p99 is ${digits(jitterMs)} ms above p50`, `the longest pause of the garbage collector was ${digits(gc.longestMs)} ms`],
     },
     pictures: [

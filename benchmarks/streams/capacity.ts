@@ -164,7 +164,7 @@ function capacityPage(report: CapacityReport): Parameters<typeof renderPage>[0] 
     about: date,
     disturbed: disturbance.reasons,
     verdict: {
-      sentence: `This device carries ${streams} streams: beyond, one window of a hundred waits longer than ${BOUND_MS} ms.`,
+      sentence: `${disturbance.reasons.length > 0 ? 'Disturbed run, measure again: this' : 'This'} device carries ${streams} streams: beyond, one window of a hundred waits longer than ${BOUND_MS} ms.`,
       why: [],
     },
     pictures: [
