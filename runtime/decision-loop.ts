@@ -25,6 +25,11 @@ export interface DecisionLoopOptions {
   /** Most windows that share one run, at most LARGEST_BATCH, which is the default. */
   readonly largestBatch?: number;
   readonly largestStreams: number;
+  /**
+   * Whether a model that is too slow for the stream's pace gives way to the back-up (default). Not where recordings are played: their pace is the
+   * machine's own, and the same windows must be decided alike on every one.
+   */
+  readonly paced?: boolean;
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
   /** Where the machines' references are kept; without it they are forgotten at the end. */
@@ -76,7 +81,16 @@ export class DecisionLoop {
 
   /** Resolves when the bundle is proved on this machine. @throws BundleRefusal where it is refused */
   static async start(options: DecisionLoopOptions, events: DecisionLoopEvents): Promise<DecisionLoop> {
-    const { bundleFolder, engine, threads, largestBatch = LARGEST_BATCH, largestStreams, programs, referencesFolder } = options;
+    const {
+      bundleFolder,
+      engine,
+      threads,
+      largestBatch = LARGEST_BATCH,
+      largestStreams,
+      paced = true,
+      programs,
+      referencesFolder,
+    } = options;
     const { manifest, digest } = await readBundle(bundleFolder);
     const { recipe, classes } = manifest;
     const channels = recipe.channels.length;
@@ -104,7 +118,9 @@ export class DecisionLoop {
         events.onReferenceError(error, referencesFolder);
         return undefined;
       });
-    const inference = await InferenceThread.start({ bundleFolder, memory, engine, threads, programs }, (error) => events.onExit(error));
+    const inference = await InferenceThread.start({ bundleFolder, memory, engine, threads, paced, programs }, (error) =>
+      events.onExit(error),
+    );
     if (inference.proof.digest !== digest) {
       await inference.stop();
       throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);

@@ -56,6 +56,7 @@ class Inference {
     memory: StreamMemory,
     jobs: JobMemory,
     results: ResultMemory,
+    paced: boolean,
   ) {
     const { window, channels, streams } = memory.shape;
     const { sampleRateHz, stride } = bundle.manifest.recipe;
@@ -73,12 +74,11 @@ class Inference {
     this.#references = emptyTensor('float32', [streams + 1, results.shape.features]);
     const banks = { adapterBank: adapterBank(bundle), referenceBank: this.#references };
     const batches = (session: Session) => new BatchSession(session, this.#feeds, LARGEST_BATCH, banks);
-    this.#runner = new DualRunner(
-      batches(sessions.primary),
-      sessions.backup && batches(sessions.backup),
-      results,
-      dualSettings((1000 * stride) / sampleRateHz),
-    );
+    const settings = dualSettings((1000 * stride) / sampleRateHz);
+    this.#runner = new DualRunner(batches(sessions.primary), sessions.backup && batches(sessions.backup), results, {
+      ...settings,
+      latencyBudgetMs: paced ? settings.latencyBudgetMs : Number.POSITIVE_INFINITY,
+    });
   }
 
   setReference(row: number, values: Float32Array): void {
@@ -124,7 +124,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const memory = new StreamMemory(message.shape, message.memory);
   const jobs = new JobMemory(message.shape.channels, message.jobs);
   await warmUp([primary, ...(backup ? [backup] : [])], bundle, memory, features);
-  inference = new Inference({ primary, backup }, bundle, memory, jobs, results);
+  inference = new Inference({ primary, backup }, bundle, memory, jobs, results, message.paced);
   const { name, version } = engine;
   say({ kind: 'ready', engine: { name, version }, digest: bundle.digest, largestAnswerError, results: results.buffer, resultShape });
 }

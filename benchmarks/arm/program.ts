@@ -28,9 +28,11 @@ export interface ArmOrder {
   readonly runs?: number;
 }
 
-/** Of a replay: by recording, the decision and the probabilities of every window. And logits of some windows, straight from the graph. */
+/** Of a replay: by recording, the decision, the probabilities and the deciding network of every window. And logits of some windows, straight from the graph. */
 export interface ArmAnswer {
-  readonly decisions: Readonly<Record<string, readonly { readonly decision: string; readonly probabilities: readonly number[] }[]>>;
+  readonly decisions: Readonly<
+    Record<string, readonly { readonly decision: string; readonly probabilities: readonly number[]; readonly model: string }[]>
+  >;
   readonly logits: readonly number[];
 }
 
@@ -54,7 +56,10 @@ async function replay(): Promise<void> {
   const { engine, bundle, channels } = order;
   const { recordings } = await replaySet(set, { bundleFolder: bundle, engine, programs, channels }, () => {}, new AbortController().signal);
   const decisions = Object.fromEntries(
-    recordings.map(({ entry, diagnoses }) => [entry.file, diagnoses.map(({ decision, probabilities }) => ({ decision, probabilities }))]),
+    recordings.map(({ entry, diagnoses }) => [
+      entry.file,
+      diagnoses.map(({ decision, probabilities, model }) => ({ decision, probabilities, model })),
+    ]),
   );
   const opened = await readBundle(bundle);
   const session = await (await createEngine()).load(bundleModel(opened, FILES.infer));

@@ -47,13 +47,14 @@ async function compareReplay(context: Context, core: Core, folder: string, { bun
   const began = performance.now();
   const there = await answer(await prepareGateway(root, core, folder, bundle), core.id);
   const seconds = (performance.now() - began) / 1000;
-  let [windows, equal, probability] = [0, 0, 0];
+  let [windows, equal, probability, models] = [0, 0, 0, 0];
   for (const [file, expected] of Object.entries(here.decisions)) {
     if (there.decisions[file]?.length !== expected.length) throw new Error(`${file}: another number of windows on ${core.name}`);
     for (const [window, one] of expected.entries()) {
       const other = there.decisions[file][window];
       windows++;
       if (one.decision === other.decision) equal++;
+      if (one.model !== other.model) models++;
       probability = Math.max(probability, ...one.probabilities.map((value, at) => Math.abs(value - other.probabilities[at])));
     }
   }
@@ -63,6 +64,7 @@ async function compareReplay(context: Context, core: Core, folder: string, { bun
     details: {
       windows,
       'that differ': windows - equal,
+      'decided by another of the two networks': models,
       'largest difference of a probability': digits(probability),
       'of a logit, 8 windows': digits(largestError(there.logits, here.logits)),
       'seconds emulated': digits(seconds),

@@ -12,6 +12,8 @@ export interface InferenceOptions {
   readonly engine: 'onnxruntime' | 'wasm';
   /** Threads inside one run. Default 1. */
   readonly threads?: number;
+  /** Whether a model that is too slow for the stream's pace gives way to the back-up. Default true. */
+  readonly paced?: boolean;
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
 }
@@ -50,7 +52,7 @@ export class InferenceThread {
    * @throws BundleRefusal where the bundle is refused
    */
   static async start(
-    { bundleFolder, memory, engine, threads, programs }: InferenceOptions,
+    { bundleFolder, memory, engine, threads, paced = true, programs }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
     const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
@@ -64,6 +66,7 @@ export class InferenceThread {
       jobs: jobs.buffer,
       engine,
       threads,
+      paced,
       wasmFolder: fileURLToPath(programs),
     };
     worker.postMessage(start);

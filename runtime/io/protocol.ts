@@ -15,6 +15,7 @@ export type ToWorker =
       readonly jobs: SharedArrayBuffer;
       readonly engine: 'onnxruntime' | 'wasm';
       readonly threads?: number;
+      readonly paced: boolean;
       readonly wasmFolder: string;
     }
   /** Runs the first `count` windows that lie in the shared jobs. */
