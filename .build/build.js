@@ -39,7 +39,7 @@ const common = {
 };
 
 mkdirSync(dist, { recursive: true });
-rmSync(`${dist}/device`, { recursive: true, force: true });
+for (const name of ['device', 'arm']) rmSync(`${dist}/${name}`, { recursive: true, force: true });
 for (const name of readdirSync(dist)) if (/\.(js|map|wasm|json)$/.test(name)) rmSync(`${dist}/${name}`);
 
 // Two builds, so that no chunk is shared between the device and the server: the metafile of the first is the device.
@@ -56,6 +56,15 @@ const packed = await build({
   minifyWhitespace: true,
   minifySyntax: true,
 });
+// Runs in the folder of a packed gateway on an emulated processor: benchmarks/arm.
+await build({
+  ...common,
+  entryPoints: { 'arm-program': 'benchmarks/arm/program.ts' },
+  external: [],
+  plugins: [natives],
+  outdir: `${dist}/arm`,
+  sourcemap: false,
+});
 const server = await build({
   ...common,
   entryPoints: {
@@ -64,6 +73,9 @@ const server = await build({
     bench: 'benchmarks/main.ts',
     'stream-load': 'benchmarks/streams/load-generator.ts',
     'stream-probe': 'benchmarks/streams/probe.ts',
+    'field-probe': 'benchmarks/field/probe.ts',
+    'field-tfjs': 'models/engine/wasm-engine.ts',
+    'soak-watch': 'benchmarks/soak/watch-process.ts',
   },
   chunkNames: 'tremolo-[name]-[hash]',
 });
@@ -73,3 +85,6 @@ writeFileSync(`${dist}/server.meta.json`, JSON.stringify(server.metafile));
 chmodSync(`${dist}/tremolo.js`, 0o755);
 const wasm = `${root}node_modules/@tensorflow/tfjs-backend-wasm/wasm-out`;
 for (const name of ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm']) copyFileSync(`${wasm}/${name}`, `${dist}/${name}`);
+// Inlined into the pages of `tremolo bench --html`: text to this program, no module of it.
+copyFileSync(`${root}node_modules/uplot/dist/uPlot.iife.min.js`, `${dist}/uplot.txt`);
+copyFileSync(`${root}node_modules/uplot/dist/uPlot.min.css`, `${dist}/uplot.css`);

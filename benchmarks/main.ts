@@ -7,7 +7,7 @@ import { describeMachine } from './harness/machine.ts';
 import { type Report, resultsPage, textTable } from './harness/report.ts';
 import { type Context, choose, type Row, runScenario } from './harness/scenario.ts';
 import { SCENARIOS } from './scenarios/index.ts';
-import { streamsCommand } from './streams/command.ts';
+import { VERBS } from './verbs.ts';
 
 const HELP = `npm run bench -- [ids or patterns] [options]
 
@@ -19,7 +19,7 @@ Runs benchmark scenarios and prints a table. An id, a family of ids (int8.speed)
   --peers        may install peers from the package index into a temporary folder
   --page         writes benchmarks/README.md from benchmarks/results/*.json and runs nothing
 
-npm run bench -- streams --help: one run of many streams through broker and gateway, with options of its own.
+Measurements with options of their own, see NAME --help: ${Object.keys(VERBS).join(', ')}.
 
 Example: npm run bench -- int8.speed adapter.bank --json benchmarks/results/mine.json
 
@@ -47,7 +47,9 @@ async function writePage(root: string): Promise<void> {
 }
 
 async function main(): Promise<number> {
-  if (process.argv[2] === 'streams') return streamsCommand(process.argv.slice(3), packageRoot(), new URL('./', import.meta.url));
+  const [first, ...rest] = process.argv.slice(2);
+  const context = { root: packageRoot(), programs: new URL('./', import.meta.url) };
+  if (first !== undefined && Object.hasOwn(VERBS, first)) return VERBS[first](rest, context);
   let parsed: ReturnType<typeof parse>;
   try {
     parsed = parse();

@@ -23,7 +23,16 @@ const LATENCY_BOUND_MS = 50;
 export interface DecisionLoopOptions {
   readonly bundleFolder: string;
   readonly engine: 'onnxruntime' | 'wasm';
+  /** Threads inside one run. Default 1. */
+  readonly threads?: number;
+  /** Most windows that share one run, at most LARGEST_BATCH, which is the default. */
+  readonly largestBatch?: number;
   readonly largestStreams: number;
+  /**
+   * Whether a model that is too slow for the stream's pace gives way to the back-up (default). Not where recordings are played: their pace is the
+   * machine's own, and the same windows must be decided alike on every one.
+   */
+  readonly paced?: boolean;
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
   /** Where the machines' references are kept; without it they are forgotten at the end. */
@@ -73,7 +82,7 @@ export class DecisionLoop {
   #deciding: Deciding;
   #memory: StreamMemory;
   #streams: StreamGateway;
-  #planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
+  #planner: BatchPlanner;
   #runningSinceMs: number | undefined;
   #onIdle: (() => void)[] = [];
   /** Runs the windows that gather between two runs. */
@@ -84,6 +93,7 @@ export class DecisionLoop {
 
   private constructor(options: DecisionLoopOptions, events: DecisionLoopEvents, memory: StreamMemory, deciding: Deciding) {
     this.#options = options;
+    this.#planner = planner(options);
     this.#events = events;
     this.#memory = memory;
     this.#deciding = deciding;
@@ -154,7 +164,7 @@ export class DecisionLoop {
         const references = read ?? old.references.movedTo(inference);
         const adapters = old.adapters.movedTo(inference, manifest);
         this.#deciding = { manifest, inference, decisions, references, adapters };
-        this.#planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
+        this.#planner = planner(this.#options);
         if (sameWindows) {
           this.#streams.forEach((name, slot) => {
             this.#streams.setReference(name, references.open(name, slot));
@@ -373,6 +383,10 @@ export class DecisionLoop {
   }
 }
 
+function planner({ largestBatch = LARGEST_BATCH }: DecisionLoopOptions): BatchPlanner {
+  return new BatchPlanner(largestBatch, LATENCY_BOUND_MS);
+}
+
 function memoryOf({ recipe }: Manifest, largestStreams: number): StreamMemory {
   return new StreamMemory({ streams: largestStreams, window: recipe.window, channels: recipe.channels.length });
 }
@@ -399,13 +413,15 @@ function sameDecisions(one: Manifest, other: Manifest): boolean {
 }
 
 async function startThread(
-  { engine, programs }: DecisionLoopOptions,
+  { engine, threads, paced, programs }: DecisionLoopOptions,
   events: DecisionLoopEvents,
   bundleFolder: string,
   memory: StreamMemory,
   digest: string,
 ): Promise<InferenceThread> {
-  const inference = await InferenceThread.start({ bundleFolder, memory, engine, programs }, (error) => events.onExit(error));
+  const inference = await InferenceThread.start({ bundleFolder, memory, engine, threads, paced, programs }, (error) =>
+    events.onExit(error),
+  );
   if (inference.proof.digest === digest) return inference;
   await inference.stop();
   throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);

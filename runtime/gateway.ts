@@ -90,6 +90,8 @@ export async function startGateway(
   const loopOptions: DecisionLoopOptions = {
     bundleFolder: configuration.bundle,
     engine: configuration.engine,
+    threads: configuration.threads,
+    largestBatch: configuration.largestBatch,
     largestStreams,
     programs,
     referencesFolder: join(stateFolder, 'references'),

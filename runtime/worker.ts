@@ -41,9 +41,9 @@ if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
 const say = (message: FromWorker) => port.postMessage(message);
 
-async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string): Promise<Engine> {
+async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string, threads: number | undefined): Promise<Engine> {
   if (kind === 'wasm') return (await import('../models/engine/wasm-engine.ts')).createWasmEngine(wasmFolder);
-  return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine();
+  return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine({ threads });
 }
 
 /** Numbers of an output's row; 0 where the graph does not give it. */
@@ -74,6 +74,7 @@ class Inference {
     memory: StreamMemory,
     jobs: JobMemory,
     results: ResultMemory,
+    paced: boolean,
   ) {
     const { window, channels, streams } = memory.shape;
     const { sampleRateHz, stride } = bundle.manifest.recipe;
@@ -92,12 +93,11 @@ class Inference {
     this.#references = emptyTensor('float32', [streams + 1, results.shape.features]);
     const banks = { adapterBank: this.#adapters, referenceBank: this.#references };
     const batches = (session: Session) => new BatchSession(session, this.#feeds, LARGEST_BATCH, banks);
-    this.#runner = new DualRunner(
-      batches(sessions.primary),
-      sessions.backup && batches(sessions.backup),
-      results,
-      dualSettings((1000 * stride) / sampleRateHz),
-    );
+    const settings = dualSettings((1000 * stride) / sampleRateHz);
+    this.#runner = new DualRunner(batches(sessions.primary), sessions.backup && batches(sessions.backup), results, {
+      ...settings,
+      latencyBudgetMs: paced ? settings.latencyBudgetMs : Number.POSITIVE_INFINITY,
+    });
   }
 
   setRow(bank: Bank, row: number, values: Float32Array): void {
@@ -128,7 +128,7 @@ class Inference {
 let inference: Inference | undefined;
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
-  const engine = await createEngine(message.engine, message.wasmFolder);
+  const engine = await createEngine(message.engine, message.wasmFolder, message.threads);
   const bundle = await readBundle(message.bundleFolder);
   const primary = await engine.load(bundleModel(bundle, FILES.infer));
   const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;
@@ -148,7 +148,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const memory = new StreamMemory(message.shape, message.memory);
   const jobs = new JobMemory(message.shape.channels, message.jobs);
   await warmUp([primary, ...(backup ? [backup] : [])], bundle, memory, features);
-  inference = new Inference({ primary, backup }, bundle, memory, jobs, results);
+  inference = new Inference({ primary, backup }, bundle, memory, jobs, results, message.paced);
   const { name, version } = engine;
   say({ kind: 'ready', engine: { name, version }, digest: bundle.digest, largestAnswerError, results: results.buffer, resultShape });
 }

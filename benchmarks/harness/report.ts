@@ -41,14 +41,19 @@ function remarks({ details, skipped, failed, samples }: Row): string {
 /** For a terminal: columns, with what else was seen in an indented line below. */
 export function textTable(rows: readonly Row[]): string {
   const cells = rows.map((row) => [row.id, figureText(row), targetText(row.target, row.unit), outcomeText(row)]);
-  const head = ['id', 'figure', 'target', 'reached'];
-  const widths = head.map((title, column) => Math.max(title.length, ...cells.map((row) => row[column].length)));
-  const line = (row: readonly string[]) =>
+  const [head, ...lines] = columns([['id', 'figure', 'target', 'reached'], ...cells]);
+  return [head, ...lines.flatMap((line, index) => [line, `    ${rows[index].what}`, `    ${remarks(rows[index])}`])].join('\n');
+}
+
+/** Rows as lines, each column as wide as its widest cell. */
+export function columns(cells: readonly (readonly string[])[]): string[] {
+  const widths = cells[0].map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)));
+  return cells.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column]))
       .join('  ')
-      .trimEnd();
-  return [line(head), ...cells.flatMap((row, index) => [line(row), `    ${rows[index].what}`, `    ${remarks(rows[index])}`])].join('\n');
+      .trimEnd(),
+  );
 }
 
 function describe({ cpu, architecture, cores, memoryGiB, vectorUnits, node, onnxruntime, tfjs }: Machine): string {

@@ -1,10 +1,14 @@
 import type { Scenario } from '../harness/scenario.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
+import { ARM } from './arm.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
+import { COST_CURVES } from './cost-curves.ts';
 import { DRIFT } from './drift.ts';
+import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
+import { PACK_BYTES } from './pack-bytes.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
@@ -20,6 +24,10 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ISOLATION,
   ...ADAPTER_BANK,
   ...BUNDLE_BYTES,
+  ...PACK_BYTES,
   ...TRAINER_SPLITS,
   ...DRIFT,
+  ...COST_CURVES,
+  ...FIELD,
+  ...ARM,
 ];

@@ -29,6 +29,7 @@ export interface GatewayUnderTest {
  *
  * @param programs folder of gateway.js and stream-probe.js
  * @param profile folder for V8 processor profiles of its threads
+ * @param imports further modules that it loads first, as URLs
  * @throws Error with its last words where it ends before it listens
  */
 export async function startGatewayUnderTest(
@@ -36,6 +37,7 @@ export async function startGatewayUnderTest(
   programs: URL,
   folder: string,
   profile: string | undefined,
+  imports: readonly string[] = [],
 ): Promise<GatewayUnderTest> {
   const probe = join(folder, 'probe');
   await mkdir(probe);
@@ -45,8 +47,7 @@ export async function startGatewayUnderTest(
     process.execPath,
     [
       ...(profile ? ['--cpu-prof', `--cpu-prof-dir=${profile}`] : []),
-      '--import',
-      new URL('stream-probe.js', programs).href,
+      ...[new URL('stream-probe.js', programs).href, ...imports].flatMap((url) => ['--import', url]),
       fileURLToPath(new URL('gateway.js', programs)),
       path,
       '--with-parent',
@@ -90,7 +91,7 @@ export async function startGatewayUnderTest(
 }
 
 /** What the main thread and the inference thread wrote after this call. */
-async function freshCounts(folder: string): Promise<{ main: ThreadCount; worker: ThreadCount }> {
+export async function freshCounts(folder: string): Promise<{ main: ThreadCount; worker: ThreadCount }> {
   for (const began = Date.now(); ; await new Promise((resolve) => setTimeout(resolve, 20))) {
     const texts = await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')));
     // A file that is just being written is empty.

@@ -30,6 +30,8 @@ export interface StreamsOptions {
   readonly programs: URL;
   /** Folder for processor profiles of the gateway; figures of such a run are not to be kept. */
   readonly profile?: string;
+  /** Further modules that the gateway loads first, as URLs. */
+  readonly imports?: readonly string[];
   progress(line: string): void;
 }
 
@@ -93,7 +95,7 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
       largestStreams: streams,
       stateFolder: join(folder, 'state'),
     };
-    const gateway = await startGatewayUnderTest(configuration, options.programs, folder, options.profile);
+    const gateway = await startGatewayUnderTest(configuration, options.programs, folder, options.profile, options.imports);
     closers.unshift(gateway.stop);
     const generator = startGenerator({ broker: broker.url, site: SITE, gateway: GATEWAY, plan }, options.programs);
     closers.unshift(generator.stop);
@@ -182,7 +184,8 @@ function cpuSplit(before: GatewayUse, after: GatewayUse, streamSeconds: number):
   };
 }
 
-function startGenerator(order: LoadOrder, programs: URL) {
+/** Starts the load generator; it sends nothing before `begin`. */
+export function startGenerator(order: LoadOrder, programs: URL) {
   const child = spawn(process.execPath, [fileURLToPath(new URL('stream-load.js', programs)), JSON.stringify(order)], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });

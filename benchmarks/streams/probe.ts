@@ -42,7 +42,8 @@ if (folder) {
     sampledWindows: 0,
     sampledCpuMs: 0,
   };
-  if (!isMainThread) keepTime(count);
+  // A peer of the field has its model on the main thread.
+  if (!isMainThread || process.env.TREMOLO_PROBE_MAIN) keepTime(count);
   setInterval(() => {
     count.writtenMs = Date.now();
     writeFileSync(`${folder}/${count.thread}.json`, JSON.stringify(count));

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 /** What another process has used so far, as the kernel counts it (Linux). */
 export interface ProcessClock {
+  readonly pid: number;
   /** Processor time of all its threads, also of those that have ended, milliseconds. */
   cpuMs(): number;
   /** Processor time of each thread that lives, milliseconds. */
@@ -16,6 +17,7 @@ const TICK_MS = 10;
 /** @throws Error where the process has ended */
 export function processClock(pid: number): ProcessClock {
   return {
+    pid,
     cpuMs() {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       // The second field, the name in parentheses, may hold blanks.

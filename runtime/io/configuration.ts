@@ -4,6 +4,7 @@ import { EVIDENCE_KINDS } from '../contracts/drift.ts';
 import { patternFault } from '../contracts/topic-pattern.ts';
 import { isTopicName } from '../contracts/topics.ts';
 import { foreignFormatSchema } from '../sources/index.ts';
+import { LARGEST_BATCH } from './protocol.ts';
 import { fileSetting } from './secret-file.ts';
 import { readYaml, YamlMistakes } from './yaml-file.ts';
 
@@ -125,6 +126,9 @@ function gatewaySchema(folder: string) {
       .superRefine(differ(({ stream }: { stream: string }) => stream))
       .default([]),
     engine: z.enum(['onnxruntime', 'wasm']).default('onnxruntime'),
+    /** Threads inside one run of the model, and windows that share one: `tremolo bench engine --tune` chooses them for a device. */
+    threads: z.number().int().positive().max(64).default(1),
+    largestBatch: z.number().int().positive().max(LARGEST_BATCH).default(LARGEST_BATCH),
     /** Rings are made for so many streams at the start. */
     largestStreams: z.number().int().positive().max(10_000).default(256),
     /** What must outlive a restart. systemd's StateDirectory= where it is set. */

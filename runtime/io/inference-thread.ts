@@ -10,6 +10,10 @@ export interface InferenceOptions {
   readonly bundleFolder: string;
   readonly memory: StreamMemory;
   readonly engine: 'onnxruntime' | 'wasm';
+  /** Threads inside one run. Default 1. */
+  readonly threads?: number;
+  /** Whether a model that is too slow for the stream's pace gives way to the back-up. Default true. */
+  readonly paced?: boolean;
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
   /** An adapter on trial, a safetensors file: it must fit the bundle, and give numbers for the known answers. */
@@ -50,7 +54,7 @@ export class InferenceThread {
    * @throws BundleRefusal where the bundle is refused
    */
   static async start(
-    { bundleFolder, memory, engine, programs, adapter }: InferenceOptions,
+    { bundleFolder, memory, engine, threads, paced = true, programs, adapter }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
     const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
@@ -63,6 +67,8 @@ export class InferenceThread {
       memory: buffer,
       jobs: jobs.buffer,
       engine,
+      threads,
+      paced,
       wasmFolder: fileURLToPath(programs),
       adapter,
     };

@@ -17,6 +17,8 @@ export type ToWorker =
       readonly memory: SharedArrayBuffer;
       readonly jobs: SharedArrayBuffer;
       readonly engine: 'onnxruntime' | 'wasm';
+      readonly threads?: number;
+      readonly paced: boolean;
       readonly wasmFolder: string;
       /** An adapter on trial, a safetensors file: the known answers are asked with it too. */
       readonly adapter?: Uint8Array;

@@ -1,3 +1,6 @@
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type Bundle, bankLayout, bundleModel, FILES } from '../../models/bundle/bundle.ts';
 import { emptyTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
@@ -32,11 +35,11 @@ afterEach(async () => {
   for (const thread of threads.splice(0)) await thread.stop();
 });
 
-async function startThread(bundleFolder: string, engine: 'onnxruntime' | 'wasm' = 'onnxruntime') {
+async function startThread(bundleFolder: string, engine: 'onnxruntime' | 'wasm' = 'onnxruntime', paced?: boolean) {
   const memory = new StreamMemory({ streams: STREAMS, window: WINDOW, channels: CHANNELS });
   for (let stream = 0; stream < STREAMS; stream++) memory.append(stream, codesOf(stream), 0, WINDOW);
   const programs = new URL(`file://${WASM_FOLDER}`);
-  const thread = await InferenceThread.start({ bundleFolder, memory, engine, programs }, (error) => {
+  const thread = await InferenceThread.start({ bundleFolder, memory, engine, paced, programs }, (error) => {
     throw error;
   });
   threads.push(thread);
@@ -118,6 +121,28 @@ describe('the inference thread', () => {
     }
     expect(() => thread.setAdapter(0, Float32Array.from(values))).toThrow(RangeError);
   });
+
+  it.each([
+    [true, MODEL.backup],
+    [false, MODEL.primary],
+  ])(
+    'gives way to the back-up where it is too slow for the pace of the streams; only where they have one (paced: %s)',
+    async (paced, model) => {
+      const folder = await mkdtemp(join(tmpdir(), 'tremolo-fast-'));
+      try {
+        await cp(tiny.folder, folder, { recursive: true });
+        // A window each 26 nanoseconds: no run keeps up.
+        const manifest = { ...tiny.bundle.manifest, recipe: { ...tiny.bundle.manifest.recipe, sampleRateHz: 1e10 } };
+        await writeFile(join(folder, FILES.manifest), JSON.stringify(manifest));
+        const { thread, run } = await startThread(folder, 'onnxruntime', paced);
+        for (let round = 0; round < 3; round++) await run([jobOf(0)]);
+        expect(thread.results.models[0]).toBe(model);
+        expect(thread.results.dualStatus()!.switches.slow).toBe(paced ? 1 : 0);
+      } finally {
+        await rm(folder, { recursive: true });
+      }
+    },
+  );
 
   it('gives neither features nor novelty where the graph has none', async () => {
     const { thread, run } = await startThread(tiny.folder);

@@ -3,19 +3,23 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Command, type ParsedArguments, textOption } from './command.ts';
+import type { Command, ParsedArguments } from './command.ts';
 
 /** A program of its own: the server's rooms do not look at the benchmarks. */
 const BENCH = fileURLToPath(new URL('./bench.js', import.meta.url));
 
-const STREAMS_TEXTS = ['streams', 'seconds', 'seed', 'bundle', 'profile'] as const;
-const FLAGS = ['aligned', 'list', 'quick', 'peers'] as const;
+/** Measurements with options of their own; their last line is the JSON that this verb returns. */
+export const BENCH_VERBS = ['engine', 'streams', 'soak', 'compare'] as const;
 
-function argumentsOf(args: ParsedArguments, json: readonly string[]): string[] {
+const TEXTS = ['streams', 'seconds', 'seed', 'bundle', 'profile', 'hours', 'tune', 'html'] as const;
+const FLAGS = ['aligned', 'capacity', 'list', 'quick', 'peers'] as const;
+
+function argumentsOf({ values, positionals }: ParsedArguments, json: readonly string[]): string[] {
   return [
-    ...args.positionals,
-    ...STREAMS_TEXTS.flatMap((name) => (textOption(args, name) === undefined ? [] : [`--${name}`, textOption(args, name)!])),
-    ...FLAGS.flatMap((name) => (args.values[name] ? [`--${name}`] : [])),
+    ...(values.compare ? ['compare'] : []),
+    ...positionals,
+    ...TEXTS.flatMap((name) => (values[name] === undefined ? [] : [`--${name}`, String(values[name])])),
+    ...FLAGS.flatMap((name) => (values[name] ? [`--${name}`] : [])),
     ...json,
   ];
 }
@@ -31,7 +35,7 @@ async function runBench(argv: readonly string[], signal: AbortSignal, hidesLast:
   signal.removeEventListener('abort', stop);
   signal.throwIfAborted();
   const lines = text.trimEnd().split('\n');
-  const last = hidesLast ? (lines.pop() ?? '') : '';
+  const last = hidesLast && lines.at(-1)?.startsWith('{') ? (lines.pop() ?? '') : '';
   if (lines.some((line) => line !== '')) process.stdout.write(`${lines.join('\n')}\n`);
   // It has said why.
   if (code !== 0) process.exitCode = code ?? 1;
@@ -40,32 +44,43 @@ async function runBench(argv: readonly string[], signal: AbortSignal, hidesLast:
 
 export const bench: Command = {
   verb: 'bench',
-  summary: 'measure this machine: many streams, or scenarios by id',
-  help: `usage: tremolo bench streams [options]
+  summary: 'measure this device: engines, streams, hours, or scenarios by id',
+  help: `usage: tremolo bench engine [BUNDLE] [--seconds S] [--tune gateway.yaml] [--html FILE]
+       tremolo bench streams [--capacity] [options]
+       tremolo bench soak [--hours H] [--streams N] [--html FILE]
+       tremolo bench --compare A.json B.json
        tremolo bench [ids or patterns] [--list] [--quick] [--peers]
 
+engine: runs the bundle in every way there is (onnxruntime and wasm, int8 and fp32, threads, batches) and says how many streams this device
+carries and how; --tune writes that into the gateway's configuration. Under a minute.
 streams: sends frames of many simulated sensors through mosquitto to a gateway, each a process of its own. A latency
-runs from when a window's last frame was due to be sent to when its diagnosis is back.
+runs from when a window's last frame was due to be sent to when its diagnosis is back. --capacity finds how many streams keep p99 below 100 ms.
+soak: the same for hours, watching jitter, memory and garbage collection.
+--compare: two results of --json side by side.
 
+  --seconds S       of the measurement: 30 (engine), 60 (streams), 10 each (--capacity)
+  --hours H         of the soak (default 1)
   --streams N       sensors with three channels at 1 kHz (default 100)
-  --seconds S       (default 60)
   --aligned         all sensors send at the same instants, instead of each at a phase of its own
   --seed N          of the phases (default 1)
   --bundle FOLDER   default: the bundle shipped with Tremolo
+  --tune FILE       writes engine, threads and largestBatch into that gateway.yaml
+  --html FILE       one page that needs nothing but itself: verdict, curves, time line, device
   --profile FOLDER  writes V8 processor profiles of the gateway; not for figures to keep
 
-Without streams: the scenarios behind benchmarks/README.md; --list shows their ids.
+A figure of a run that something disturbed is printed with what disturbed it. Without a name: the scenarios behind benchmarks/README.md; --list
+shows their ids.
 
-example: tremolo bench streams --streams 100 --seconds 10 --json`,
+example: tremolo bench engine --seconds 5 --html engine.html`,
   options: {
-    ...Object.fromEntries(STREAMS_TEXTS.map((name) => [name, { type: 'string' as const }])),
-    ...Object.fromEntries(FLAGS.map((name) => [name, { type: 'boolean' as const }])),
+    ...Object.fromEntries(TEXTS.map((name) => [name, { type: 'string' as const }])),
+    ...Object.fromEntries([...FLAGS, 'compare'].map((name) => [name, { type: 'boolean' as const }])),
   },
   positionals: 64,
   async run(args, signal) {
-    if (args.positionals[0] === 'streams') {
+    if (args.values.compare || BENCH_VERBS.some((name) => name === args.positionals[0])) {
       const line = await runBench(argumentsOf(args, ['--json']), signal, true);
-      return line.startsWith('{') ? (JSON.parse(line) as Record<string, unknown>) : {};
+      return line === '' ? {} : (JSON.parse(line) as Record<string, unknown>);
     }
     const folder = await mkdtemp(join(tmpdir(), 'tremolo-bench-'));
     try {

@@ -62,7 +62,7 @@ export async function replaySet(
     failure ??= new Refusal('replay/failed', message);
   };
   const loop = await DecisionLoop.start(
-    { ...options, largestStreams: recordings.length },
+    { ...options, largestStreams: recordings.length, paced: false },
     {
       onDiagnosis: (diagnosis) => found.get(diagnosis.stream)?.push(diagnosis),
       onFailure: (message) => fail(`the engine failed: ${message}`),

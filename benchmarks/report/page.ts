@@ -1,0 +1,107 @@
+import { readFile } from 'node:fs/promises';
+import { type Content, html, Markup } from '../../trainer/report/html.ts';
+import { STYLE } from '../../trainer/report/style.ts';
+
+/** A picture of lines: uPlot draws it in the reader's browser. */
+export interface LinePicture {
+  readonly id: string;
+  readonly title: string;
+  /** One sentence below the title: what is seen, and what is good. */
+  readonly lead: string;
+  readonly x: { readonly label: string; readonly values: readonly number[]; readonly logarithmic?: boolean };
+  readonly y: { readonly label: string; readonly logarithmic?: boolean };
+  readonly lines: readonly { readonly label: string; readonly values: readonly (number | null)[]; readonly dots?: boolean }[];
+}
+
+export interface BenchPage {
+  readonly title: string;
+  readonly about: string;
+  readonly disturbed: readonly string[];
+  readonly verdict?: { readonly sentence: string; readonly why: readonly string[] };
+  readonly pictures: readonly LinePicture[];
+  /** Further sections: tables, the device. */
+  readonly sections: readonly { readonly id: string; readonly title: string; readonly body: Markup }[];
+}
+
+/** uPlot's script and style as the build laid them beside the programs. */
+export async function plotAssets(programs: URL): Promise<{ script: string; style: string }> {
+  const [script, style] = await Promise.all(['uplot.txt', 'uplot.css'].map((name) => readFile(new URL(name, programs), 'utf8')));
+  return { script, style };
+}
+
+/** Nothing is loaded: script, style and data lie in the page. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:";
+
+/** Draws every picture of the page. Runs in the browser; colours are told apart in both schemes and by readers who see no red. */
+const DRAW = `
+const dark = matchMedia('(prefers-color-scheme: dark)').matches;
+const colours = dark ? ['#6fb1ff','#f3a15c','#5fd08f','#e38ad6','#c9c46a','#8fd7d2','#b6a4ff','#ff8f86']
+  : ['#1d63c4','#b4530a','#14713f','#96308a','#7a6a00','#0b7a80','#5b3fc4','#b3261e'];
+const ink = getComputedStyle(document.documentElement).getPropertyValue('--muted');
+const line = getComputedStyle(document.documentElement).getPropertyValue('--line');
+const number = (value) => value == null ? '–' : value >= 1000 ? Math.round(value).toLocaleString('en') : String(Number(value.toPrecision(3)));
+const axis = { stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+for (const picture of JSON.parse(document.getElementById('pictures').textContent)) {
+  const place = document.getElementById('plot-' + picture.id);
+  const size = () => ({ width: Math.max(260, place.clientWidth), height: 320 });
+  const plot = new uPlot({
+    ...size(),
+    scales: { x: { time: false, distr: picture.x.logarithmic ? 3 : 1, log: 2 }, y: { distr: picture.y.logarithmic ? 3 : 1, log: 10 } },
+    axes: [
+      { ...axis, label: picture.x.label, values: (_, at) => at.map((value) => value == null ? '' : number(value)) },
+      { ...axis, label: picture.y.label, size: 64, values: (_, at) => at.map((value) => value == null ? '' : number(value)) },
+    ],
+    series: [
+      { label: picture.x.label, value: (_, value) => number(value) },
+      ...picture.lines.map(({ label, dots }, index) => ({
+        label, stroke: colours[index % colours.length], width: dots ? 0 : 2, dash: index >= colours.length ? [6, 4] : undefined,
+        paths: dots ? () => null : undefined, points: { show: dots || picture.x.values.length < 20, size: dots ? 4 : 6 }, value: (_, value) => number(value),
+      })),
+    ],
+  }, [picture.x.values, ...picture.lines.map(({ values }) => values)], place);
+  addEventListener('resize', () => plot.setSize(size()));
+}
+`;
+
+const PLOT_STYLE = new Markup(`
+.uplot,.uplot *{font-family:inherit!important}.u-legend{font-size:.82rem;text-align:left!important}.u-legend th{font-weight:500}
+.u-legend.u-inline tr{margin-right:12px}.plot{margin-top:14px;min-height:340px}.disturbed{border-left:8px solid var(--bad);background:var(--bad-soft)}
+`);
+
+/** Text that may stand inside a script element: no markup can begin in it. */
+const inScript = (text: string) => new Markup(text.replaceAll('</', '<\\/').replaceAll('<!--', '<\\!--'));
+const json = (value: unknown) => new Markup(JSON.stringify(value).replaceAll('<', '\\u003c'));
+
+const section = (id: string, title: string, body: Content): Markup =>
+  html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${title}</h2>${body}</section>\n`;
+
+/** One page that needs nothing but itself. */
+export function renderPage(page: BenchPage, assets: { script: string; style: string }): string {
+  const { title, about, disturbed, verdict, pictures, sections } = page;
+  return html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width,initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="${POLICY}">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="data:,">
+<title>${title}</title>
+<style>${STYLE}${new Markup(assets.style)}${PLOT_STYLE}</style>
+</head>
+<body>
+<header><h1>${title}</h1><p class="muted">${about}</p></header>
+<main>
+${disturbed.length > 0 && section('disturbed', 'This run was disturbed: its figures are not to be kept', html`<ul class="bullets">${disturbed.map((reason) => html`<li>${reason}</li>`)}</ul>`)}
+${verdict && html`<section id="verdict" class="verdict${disturbed.length > 0 ? ' failed' : ''}"><h2>Verdict</h2><p>${verdict.sentence}</p><ul>${verdict.why.map((reason) => html`<li>${reason}</li>`)}</ul></section>`}
+${pictures.map(({ id, title, lead }) => section(id, title, html`<p class="lead">${lead}</p><div class="plot" id="plot-${id}"></div>`))}
+${sections.map(({ id, title, body }) => section(id, title, body))}
+</main>
+<footer>Made by tremolo bench. This page loads nothing.</footer>
+<script type="application/json" id="pictures">${json(pictures)}</script>
+<script>${inScript(assets.script)}</script>
+<script>${inScript(DRAW)}</script>
+</body>
+</html>
+`.text;
+}

@@ -1,0 +1,81 @@
+import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { Refusal } from '../trainer/refusal.ts';
+
+export interface VerbContext {
+  /** The package's root folder, with a closing slash. */
+  readonly root: string;
+  /** Folder of the built programs. */
+  readonly programs: URL;
+  readonly signal?: AbortSignal;
+}
+
+/** One measurement with options of its own, as `tremolo bench NAME`. */
+export interface BenchVerb {
+  readonly name: string;
+  readonly summary: string;
+  readonly help: string;
+  /**
+   * Measures, and prints what people read.
+   *
+   * @returns what `--json` prints as the last line
+   * @throws Refusal for wrong usage
+   */
+  run(argv: readonly string[], context: VerbContext): Promise<object>;
+}
+
+type Options = NonNullable<ParseArgsConfig['options']>;
+
+/** A text option is text where it was given or has a default, a flag is true where it was given. */
+type Values<T extends Options> = { readonly [K in keyof T]?: T[K] extends { type: 'boolean' } ? boolean : string };
+
+/** Options of a verb. `--json` and `--help` are taken for all. @throws Refusal usage/arguments */
+export function parseVerb<T extends Options>(
+  name: string,
+  argv: readonly string[],
+  options: T,
+  positionals = 0,
+): { readonly values: Values<T>; readonly positionals: readonly string[] } {
+  try {
+    const parsed = parseArgs({ args: [...argv], options: options as Options, allowPositionals: true, strict: true });
+    if (parsed.positionals.length > positionals) throw new Error(`${parsed.positionals[positionals]} is one argument too many`);
+    return parsed as { values: Values<T>; positionals: string[] };
+  } catch (cause) {
+    throw new Refusal('usage/arguments', `${(cause as Error).message.split('\n')[0]}; see tremolo bench ${name} --help`, { cause });
+  }
+}
+
+/** @throws Refusal usage/number */
+export function numberIn(name: string, text: string, least: number, most: number, whole = false): number {
+  const value = Number(text);
+  if (text !== '' && value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
+  throw new Refusal('usage/number', `--${name} is "${text}"; give a ${whole ? 'whole ' : ''}number from ${least} to ${most}`);
+}
+
+export function print(text: string): void {
+  process.stdout.write(text);
+}
+
+/** Runs a verb: the JSON line, the help and refusals are the same for all. @returns the exit code */
+export async function runVerb(verb: BenchVerb, argv: readonly string[], context: VerbContext): Promise<number> {
+  if (argv.includes('--help') || argv.includes('-h')) {
+    print(verb.help);
+    return 0;
+  }
+  const controller = new AbortController();
+  const stop = () => controller.abort();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+  try {
+    const result = await verb.run(
+      argv.filter((argument) => argument !== '--json'),
+      { ...context, signal: controller.signal },
+    );
+    if (argv.includes('--json')) print(`${JSON.stringify(result)}\n`);
+    return 0;
+  } catch (error) {
+    const { code, message } = error as { code?: unknown; message: string };
+    // Refusals of all rooms have a code with their room's name.
+    const refused = typeof code === 'string' && code.includes('/');
+    process.stderr.write(`${refused ? `${code}: ` : ''}${message}\n`);
+    return refused ? 2 : 1;
+  }
+}

@@ -1,0 +1,21 @@
+import { compareVerb } from './compare.ts';
+import { engineVerb } from './engine/command.ts';
+import { soakVerb } from './soak/command.ts';
+import { capacityVerb } from './streams/capacity.ts';
+import { streamsCommand } from './streams/command.ts';
+import { runVerb, type VerbContext } from './verb.ts';
+
+/** What `tremolo bench NAME` runs, each with options of its own; all else are ids of scenarios. @returns the exit code */
+export const VERBS: Readonly<Record<string, (argv: readonly string[], context: VerbContext) => Promise<number>>> = {
+  engine: (argv, context) => runVerb(engineVerb, argv, context),
+  streams: (argv, context) =>
+    argv.includes('--capacity')
+      ? runVerb(
+          capacityVerb,
+          argv.filter((argument) => argument !== '--capacity'),
+          context,
+        )
+      : streamsCommand(argv, context.root, context.programs),
+  soak: (argv, context) => runVerb(soakVerb, argv, context),
+  compare: (argv, context) => runVerb(compareVerb, argv, context),
+};
