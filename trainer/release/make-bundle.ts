@@ -13,6 +13,7 @@ import type { Graph } from '../../models/trace/graph.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd, traceInference } from '../../models/training/trace-inference.ts';
 import { type NetworkWeights, type TrainingOptions, traceTrainingStep } from '../../models/training/trace-training.ts';
+import type { DriftReference } from '../../runtime/drift/calibrate.ts';
 import type { Recording } from '../data/recording-set.ts';
 import { cutWindows, type Windows } from '../data/windows.ts';
 import { fitTemperature } from '../evaluate/calibration.ts';
@@ -61,6 +62,8 @@ export interface BundleRequest {
   readonly adapter: AdapterScheme;
   /** Gives the deciding graph the output `novelty`. */
   readonly novelty?: NoveltyRequest;
+  /** Thresholds of the drift statistics. */
+  readonly drift?: DriftReference;
   /** Field that tells machines apart, where the network takes references. */
   readonly referenceKey?: string;
   /** Divides the logits; fitted on the validation windows where absent, 1 without any. */
@@ -268,6 +271,7 @@ export async function draftBundle(
       adapterTensors: layout.parameters.map(({ name, shape: dims }) => ({ name, shape: [...dims] })),
       temperature,
       ...(novelty && { novelty: { threshold: novelty.threshold, share: novelty.share } }),
+      ...(request.drift && { drift: { ...request.drift, thresholds: request.drift.thresholds.map((one) => ({ ...one })) } }),
       ...(network.reference && {
         reference: { windows: referenceWindows(cut), ...(request.referenceKey && { key: request.referenceKey }) },
       }),

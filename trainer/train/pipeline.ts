@@ -5,6 +5,7 @@ import { createNetwork } from '../../models/networks/index.ts';
 import type { CalibrationMethod } from '../../models/quantize/calibration.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceInference } from '../../models/training/trace-inference.ts';
+import type { DriftReference } from '../../runtime/drift/calibrate.ts';
 import { VERSION } from '../../runtime/version.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import { type Baselines, runBaselines } from '../evaluate/baselines.ts';
@@ -25,6 +26,7 @@ import type { TrainedNetwork } from '../release/base.ts';
 import { type DraftBundle, draftBundle } from '../release/make-bundle.ts';
 import { measureLatency } from '../shrink/latency.ts';
 import type { RecipeScore } from './candidates.ts';
+import { driftStage } from './drift-stage.ts';
 import { lookForLeaks } from './leak-stage.ts';
 import { type NetworkLine, trainLine } from './network-line.ts';
 import { parameterCount } from './network-stage.ts';
@@ -109,9 +111,10 @@ export async function trainBundle(
   const leaks = await lookForLeaks(workspace);
   const line = await trainLine(workspace);
   const known = await noveltyStage(workspace, line);
+  const drift = await driftStage(workspace, line);
   const floats = await measureFloats(workspace, line);
   const draftStarted = performance.now();
-  const draft = await makeDraft(workspace, line, known);
+  const draft = await makeDraft(workspace, line, known, drift?.result);
   const draftSeconds = (performance.now() - draftStarted) / 1000;
   try {
     const { windows, classes } = workspace;
@@ -216,6 +219,7 @@ function makeDraft(
   workspace: Workspace,
   { primary, backup, temperature }: NetworkLine,
   known: NoveltyOutcome | undefined,
+  drift: DriftReference | undefined,
 ): Promise<DraftBundle> {
   const { engine, request, set, split, classes, channels, sampleRateHz, recordings, windows } = workspace;
   const { int8, seed } = request.choices;
@@ -232,6 +236,7 @@ function makeDraft(
       temperature,
       referenceKey: request.reference?.key,
       novelty: noveltyRequest(workspace, known),
+      drift,
       lineage: { set: set.name, split: split.description, seed },
       version: VERSION,
       int8: { ...rest, ...(method && { methods: [METHODS[method]] }) },
