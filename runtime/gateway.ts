@@ -129,7 +129,9 @@ export async function startGateway(
   const drift = new DriftService({
     ...configuration.drift,
     manifest: loop.manifest,
-    pseudonyms: new Pseudonyms(join(stateFolder, 'pseudonym.key')),
+    pseudonyms: new Pseudonyms(join(stateFolder, 'pseudonym.key'), (error) =>
+      log.warn({ error: error.message }, 'the key of pseudonyms is not kept: they change with the next start'),
+    ),
     instance,
     model: loop.status().bundle!.digest,
     adapterOf: (stream) => loop.adapterOf(stream),

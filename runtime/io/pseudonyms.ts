@@ -13,18 +13,27 @@ const DIGITS = 20;
 export class Pseudonyms {
   readonly #key: Buffer;
 
-  /** @param path of the key file, mode 600; made where it is not there @throws Error where others can read it or it is no key */
-  constructor(path: string) {
+  /**
+   * @param path of the key file, mode 600; made where it is not there
+   * @param onUnkept called where it cannot be written: then pseudonyms last as long as this run
+   * @throws Error where others can read it or it is no key
+   */
+  constructor(path: string, onUnkept: (error: Error) => void) {
     try {
       const { mode } = statSync(path);
       if (process.platform !== 'win32' && (mode & 0o077) !== 0)
         throw new Error(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${path}`);
       this.#key = readFileSync(path);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      mkdirSync(dirname(path), { recursive: true });
+      if (!['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
       this.#key = randomBytes(KEY_BYTES);
-      writeFileSync(path, this.#key, { mode: 0o600, flag: 'wx' });
+      try {
+        mkdirSync(dirname(path), { recursive: true });
+        writeFileSync(path, this.#key, { mode: 0o600, flag: 'wx' });
+      } catch (cause) {
+        // A disk that is full or read-only costs the pseudonyms' constancy, not the decisions.
+        onUnkept(cause as Error);
+      }
     }
     if (this.#key.length !== KEY_BYTES)
       throw new Error(`${path} holds ${this.#key.length} bytes, a key has ${KEY_BYTES}; remove it for a new one`);

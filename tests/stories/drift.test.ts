@@ -8,6 +8,10 @@ import { DriftService, type DriftServiceOptions } from '../../runtime/io/drift-s
 import { Pseudonyms } from '../../runtime/io/pseudonyms.ts';
 import { ShippedModel } from '../support/simulated-stream.ts';
 
+const fail = (error: Error) => {
+  throw error;
+};
+
 /** Windows from which a baseline is taken, and some to spare. */
 const LEARNED = 270;
 const MACHINE = createMachine({ seed: 8 });
@@ -26,7 +30,7 @@ function watch(more: Partial<DriftServiceOptions> = {}): DriftService {
     evidence: 'features',
     evidenceWindows: 4,
     names: 'stream',
-    pseudonyms: new Pseudonyms(join(folder, 'key')),
+    pseudonyms: new Pseudonyms(join(folder, 'key'), fail),
     instance: 'run',
     model: 'digest',
     adapterOf: () => undefined,
