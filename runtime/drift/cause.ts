@@ -23,8 +23,12 @@ const LARGEST_STRETCH = 0.35;
 const STRETCH_STEP = 0.005;
 /** Least change of speed that is told from none. */
 const LEAST_SPEED_CHANGE = 0.015;
-/** What the stretched spectrum must explain of what the old one leaves open. */
-const EXPLAINED = 0.4;
+/**
+ * What the stretched spectrum must explain of what the old one leaves open: not much, for resonances stay where they are. It must do so among the
+ * lowest frequencies too, where the shaft's own lines are: defect frequencies of another make of bearing move without them.
+ */
+const EXPLAINED = 0.15;
+const LOWEST = 1 / 6;
 /** Mean change of all bands that is a change of level, decibels; and what of it may be left when it is taken away. */
 const LEVEL_DB = 1;
 const LEVEL_REST = 0.5;
@@ -71,17 +75,17 @@ function stretchOf(now: MeanSpectrum, before: MeanSpectrum, { channels, bins }: 
   const old = logSpectra(before, channels, bins);
   // Bins that both spectra have at every stretch, so that errors are of the same bins.
   const last = Math.floor(bins * (1 - LARGEST_STRETCH));
-  const error = (ratio: number) => {
+  const error = (ratio: number, end = last) => {
     let sum = 0;
     for (let channel = 0; channel < channels; channel++) {
       const row = channel * bins;
       let [mean, square] = [0, 0];
-      for (let bin = 2; bin < last; bin++) {
+      for (let bin = 2; bin < end; bin++) {
         const at = Math.min((bin + 1) / ratio - 1, bins - 1.001);
         const below = Math.floor(at);
         const apart = fresh[row + bin] - (old[row + below] * (1 - at + below) + old[row + below + 1] * (at - below));
-        mean += apart / (last - 2);
-        square += (apart * apart) / (last - 2);
+        mean += apart / (end - 2);
+        square += (apart * apart) / (end - 2);
       }
       // Another speed may be louder, too.
       sum += square - mean * mean;
@@ -95,7 +99,9 @@ function stretchOf(now: MeanSpectrum, before: MeanSpectrum, { channels, bins }: 
     const left = error(ratio);
     if (left < least) [best, least] = [ratio, left];
   }
-  return Math.abs(best - 1) >= LEAST_SPEED_CHANGE && least < (1 - EXPLAINED) * unchanged ? best : undefined;
+  if (Math.abs(best - 1) < LEAST_SPEED_CHANGE || least > (1 - EXPLAINED) * unchanged) return undefined;
+  const low = Math.max(4, Math.floor(bins * LOWEST));
+  return error(best, low) < (1 - EXPLAINED) * error(1, low) ? best : undefined;
 }
 
 /** Log power, averaged over neighbouring bins. */

@@ -8,9 +8,11 @@ import { DriftStatistics, type StatisticName } from './statistics.ts';
 
 /** Windows after an alarm of the statistics that decide whether it was one, and of what. */
 const GATHERED = 8;
-/** Of these, so many must still exceed half of a threshold. */
+/** Share of a threshold below which a statistic is at rest: the mean of eight directions alone reaches 0.45 of it. */
+const REST = 0.75;
+/** Of these, so many must not be at rest. */
 const CONFIRMED = 6;
-/** Windows below half of all thresholds after which a drift is over. */
+/** Windows at rest after which a drift is over. */
 const CALM = 64;
 /** Every so many reference windows one goes into the mean spectrum. */
 const SPECTRUM_EVERY = 4;
@@ -118,7 +120,7 @@ class Decided {
  * ```
  * learning --256 windows--> watching --a statistic above its threshold--> gathering --8 windows--> a finding, raised
  *    ^                         ^  ^------------------ not confirmed, a sensor fault, a known state ----'      |
- *    |                         '---------------------- 64 windows below half of the thresholds ---------------|
+ *    |                         '----------------------------- 64 windows at rest -----------------------------|
  *    '--------------- a change of operation, a known condition, a new model or adapter (relearn) -------------'
  * ```
  *
@@ -191,7 +193,7 @@ export class StreamMonitor {
       return undefined;
     }
     if (this.#phase === 'raised') {
-      this.#calm = this.#level() < 0.5 ? this.#calm + 1 : 0;
+      this.#calm = this.#level() < REST ? this.#calm + 1 : 0;
       if (this.#calm >= CALM) this.#watch();
       return undefined;
     }
@@ -243,7 +245,7 @@ export class StreamMonitor {
   #gatherFrom(window: ObservedWindow, features: Float64Array, read: ReadSamples): DriftFinding | undefined {
     const level = this.#level();
     this.#peak = Math.max(this.#peak, level);
-    if (level >= 0.5) this.#confirmed++;
+    if (level >= REST) this.#confirmed++;
     this.#decided.add(window.probabilities);
     // Not of a window that newer samples have overwritten: there will be others.
     if (read(this.#samples)) {

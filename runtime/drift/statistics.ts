@@ -5,6 +5,8 @@ import { DIRECTIONS } from './features.ts';
 const ALLOWANCE = 1;
 /** No single window counts for more, in deviations: a knock on the machine is not a drift. */
 const LARGEST_RISE = 2.5;
+/** The sum goes no higher, so that a drift that is over is seen to be: far above any threshold. */
+const LARGEST_SUM = 16;
 /** Weight of the newest window in the mean of the projections. */
 const NEWEST = 0.2;
 /** Largest length of a whitened projection; that of most windows is about the root of DIRECTIONS. */
@@ -39,7 +41,7 @@ export class DriftStatistics {
     const { mean, noveltyDeviation, whiten } = this.#baseline;
     const rise = (features[from] - mean[0]) / noveltyDeviation;
     // NaN where there is no novelty: the sum stays where it is.
-    if (!Number.isNaN(rise)) this.novelty = Math.max(0, this.novelty + Math.min(rise, LARGEST_RISE) - ALLOWANCE);
+    if (!Number.isNaN(rise)) this.novelty = Math.max(0, Math.min(LARGEST_SUM, this.novelty + Math.min(rise, LARGEST_RISE) - ALLOWANCE));
     let length = 0;
     for (let i = 0; i < DIRECTIONS; i++) {
       let sum = 0;

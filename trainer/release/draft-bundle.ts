@@ -12,6 +12,7 @@ import type { Graph } from '../../models/trace/graph.ts';
 import { encodeOnnx } from '../../models/trace/onnx.ts';
 import { traceFrontEnd, traceInference } from '../../models/training/trace-inference.ts';
 import { traceTrainingStep } from '../../models/training/trace-training.ts';
+import type { DriftReference } from '../../runtime/drift/calibrate.ts';
 import type { Recording } from '../data/recording-set.ts';
 import { cutWindows, type Windows } from '../data/windows.ts';
 import { BundleDecider, type WindowShape } from '../evaluate/bundle-decider.ts';
@@ -58,6 +59,8 @@ export interface BundleRequest {
   readonly adapter: AdapterScheme;
   /** Gives the deciding graph the output `novelty`. */
   readonly novelty?: NoveltyRequest;
+  /** Thresholds of the drift statistics. */
+  readonly drift?: DriftReference;
   /** Field that tells machines apart, where the network takes references. */
   readonly referenceKey?: string;
   /** Divides the logits of the primary; those of the back-up are taken as they are. */
@@ -187,6 +190,7 @@ export async function draftBundle(
       adapterTensors: layout.parameters.map(({ name, shape: dims }) => ({ name, shape: [...dims] })),
       temperature,
       ...(novelty && { novelty: { threshold: novelty.threshold, share: novelty.share } }),
+      ...(request.drift && { drift: { ...request.drift, thresholds: request.drift.thresholds.map((one) => ({ ...one })) } }),
       ...(network.reference && {
         reference: { windows: referenceWindows(cut), ...(request.referenceKey && { key: request.referenceKey }) },
       }),

@@ -1,6 +1,7 @@
 import { DEFAULT_SCHEME, HEAD_SCHEME } from '../../models/adapters/scheme.ts';
 import { type Bundle, readBundle, refuseForeignFolder } from '../../models/bundle/bundle.ts';
 import type { CalibrationMethod } from '../../models/quantize/calibration.ts';
+import type { DriftReference } from '../../runtime/drift/calibrate.ts';
 import { VERSION } from '../../runtime/version.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import type { Attack } from '../evaluate/attacks.ts';
@@ -11,6 +12,7 @@ import { type Gate, gate } from '../evaluate/gate.ts';
 import type { RobustnessCurve } from '../evaluate/robustness-curves.ts';
 import { type DraftBundle, draftBundle } from '../release/draft-bundle.ts';
 import type { RecipeScore } from './candidates.ts';
+import { driftStage } from './drift-stage.ts';
 import { lookForLeaks } from './leak-stage.ts';
 import {
   calibrationBefore,
@@ -79,9 +81,10 @@ export async function trainBundle(
   const leaks = await lookForLeaks(workspace);
   const line = await trainLine(workspace);
   const known = await noveltyStage(workspace, line);
+  const drift = await driftStage(workspace, line);
   const floats = await measureFloats(workspace, line);
   const draftStarted = performance.now();
-  const draft = await makeDraft(workspace, line, known);
+  const draft = await makeDraft(workspace, line, known, drift?.result);
   const draftSeconds = (performance.now() - draftStarted) / 1000;
   try {
     const { windows, classes } = workspace;
@@ -166,6 +169,7 @@ function makeDraft(
   workspace: Workspace,
   { primary, backup, temperature }: NetworkLine,
   known: NoveltyOutcome | undefined,
+  drift: DriftReference | undefined,
 ): Promise<DraftBundle> {
   const { engine, request, set, split, classes, channels, sampleRateHz, recordings, windows } = workspace;
   const { int8, seed } = request.choices;
@@ -182,6 +186,7 @@ function makeDraft(
       temperature,
       referenceKey: request.reference?.key,
       novelty: noveltyRequest(workspace, known),
+      drift,
       lineage: { set: set.name, split: split.description, seed },
       version: VERSION,
       int8: { ...rest, ...(method && { methods: [METHODS[method]] }) },
