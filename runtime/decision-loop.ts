@@ -139,7 +139,7 @@ export class DecisionLoop {
   }
 
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
-  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined {
+  operate(stream: string, command: Exclude<OperatorCommand['command'], 'revertAdapter'>): AlarmState | undefined {
     if (command !== 'healthy') return this.#decisions[command](stream);
     this.#decisions.vouch(stream);
     return this.#decisions.alarmOf(stream);
