@@ -1,9 +1,10 @@
 import { parentPort } from 'node:worker_threads';
 import { type Bundle, bankLayout, bundleModel, checkAnswers, FILES, readAdapter, readBundle } from '../models/bundle/bundle.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import { type Engine, emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
+import { emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
 import { dualSettings } from './decide/dual-state.ts';
 import { BatchSession } from './io/batch-session.ts';
+import { createEngine } from './io/create-engine.ts';
 import { DualRunner } from './io/dual-runner.ts';
 import {
   type Bank,
@@ -25,11 +26,6 @@ import { StreamMemory } from './stream/stream-memory.ts';
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
 const say = (message: FromWorker) => port.postMessage(message);
-
-async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string): Promise<Engine> {
-  if (kind === 'wasm') return (await import('../models/engine/wasm-engine.ts')).createWasmEngine(wasmFolder);
-  return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine();
-}
 
 /** Numbers of an output's row; 0 where the graph does not give it. */
 function outputSize({ outputs }: Session, wanted: string): number {
