@@ -53,6 +53,7 @@ export interface DecisionLoopEvents {
 export class DecisionLoop {
   readonly manifest: Manifest;
   readonly #inference: InferenceThread;
+  readonly #memory: StreamMemory;
   readonly #streams: StreamGateway;
   readonly #decisions: Decisions;
   readonly #adapters: StreamAdapters;
@@ -66,6 +67,7 @@ export class DecisionLoop {
   private constructor(
     manifest: Manifest,
     inference: InferenceThread,
+    memory: StreamMemory,
     streams: StreamGateway,
     decisions: Decisions,
     adapters: StreamAdapters,
@@ -73,6 +75,7 @@ export class DecisionLoop {
   ) {
     this.manifest = manifest;
     this.#inference = inference;
+    this.#memory = memory;
     this.#streams = streams;
     this.#decisions = decisions;
     this.#adapters = adapters;
@@ -124,7 +127,12 @@ export class DecisionLoop {
       options.adapters && new AdapterStore(options.adapters.folder, options.adapters.configured),
       (error, stream) => events.onAdapterError?.(error, stream),
     );
-    return new DecisionLoop(manifest, inference, streams, decisions, adapters, events);
+    return new DecisionLoop(manifest, inference, memory, streams, decisions, adapters, events);
+  }
+
+  /** Rings of the streams, for a candidate that reads the same windows. */
+  get memory(): StreamMemory {
+    return this.#memory;
   }
 
   get framesRefused(): Readonly<Record<FrameRefusal, number>> {
@@ -155,6 +163,11 @@ export class DecisionLoop {
    */
   setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
     return this.#adapters.set(this.#streams, stream, bytes);
+  }
+
+  /** The adapter file that decides a stream's windows; undefined where the base does. */
+  adapterOf(stream: string): Uint8Array | undefined {
+    return this.#adapters.fileOf(stream);
   }
 
   freeIdle(nowMs: number, idleMs: number): number {

@@ -3,14 +3,17 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { AlarmWatch } from './contracts/alarm-change.ts';
+import { labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
 import { DecisionLoop } from './decision-loop.ts';
+import { Learning, type LearningHost } from './io/adapt-service.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
 import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
 import { misfits } from './io/fit.ts';
+import { gatewayKey } from './io/gateway-key.ts';
 import { type HttpServer, startHttpServer } from './io/http-server.ts';
 import { LatestMessages } from './io/latest-messages.ts';
 import { LimitedLog } from './io/limited-log.ts';
@@ -80,6 +83,7 @@ export async function startGateway(
         diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
         tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
       },
+      onWindow: (job) => learning?.observe(job),
       onFree: (stream) => watch.forget(stream),
       onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
       onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
@@ -115,13 +119,52 @@ export async function startGateway(
     });
   };
 
+  const tell = (topic: string, payload: Uint8Array) => void outbox.append({ topic, payload, retain: false }).then(() => sender.tick());
+  const { learn: learnSettings } = configuration;
+  let learning: Learning | undefined;
+  if (learnSettings.enabled) {
+    const key = await gatewayKey(join(stateFolder, 'gateway.key')).catch(async (cause: Error) => {
+      await loop.stop();
+      throw new ConfigurationRefusal(`stateFolder: no key can be read or made there (${cause.message}); mend it or name another`, {
+        cause,
+      });
+    });
+    const host: LearningHost = {
+      get manifest() {
+        return loop.manifest;
+      },
+      get memory() {
+        return loop.memory;
+      },
+      bundle: () => ({ digest: loop.status().bundle!.digest, folder: configuration.bundle }),
+      adapterOf: (stream) => loop.adapterOf(stream),
+      setAdapter: (stream, bytes) => loop.setAdapter(stream, bytes),
+    };
+    const { engine } = configuration;
+    const folder = join(stateFolder, 'learned');
+    learning = new Learning({ site, gateway, folder, key, engine, programs, settings: learnSettings }, host, {
+      onReceipt: (receipt) => tell(topics.labelled(receipt.stream), Buffer.from(JSON.stringify(receipt))),
+      onReport: (report) => {
+        log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation');
+        tell(topics.adaptation(report.stream), Buffer.from(JSON.stringify(report)));
+      },
+      onAdapter: (stream, file) => tell(topics.adapter(stream), file),
+      onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'a label or adapter cannot be kept'),
+    });
+  }
+
   const sources = new MessageSources(configuration, accept);
   const guard = new NameGuard(instance, startedAt);
   const clientId = `tremolo-${site}-${gateway}`;
   const ours: BrokerIdentity = {
     clientId,
     will: { topic: topics.status, payload: Buffer.from(JSON.stringify({ ...identity, state: 'offline' })), qos: 1, retain: true },
-    subscriptions: { ...sources.subscriptions, [topics.status]: { qos: 1 }, [topics.allOperators]: { qos: 1 } },
+    subscriptions: {
+      ...sources.subscriptions,
+      [topics.status]: { qos: 1 },
+      [topics.allOperators]: { qos: 1 },
+      ...(learning && { [topics.allLabels]: { qos: 1 as const } }),
+    },
   };
   /** While another gateway has our name: a listener that hears when it ends. */
   const waiting: BrokerIdentity = { clientId: `${clientId}-${instance.slice(0, 8)}`, subscriptions: { [topics.status]: { qos: 1 } } };
@@ -147,8 +190,15 @@ export async function startGateway(
     const told = parseJson(payload, operatorCommandSchema);
     // What the broker keeps is an old word, and would be said again with each connection.
     if (!told || retained) limited.warn('operator', { stream, retained }, 'an operator message that cannot be used');
-    else if (told.command !== 'revertAdapter' && operate(stream, told.command) === undefined)
+    else if (told.command === 'revertAdapter') void learning?.revert(stream);
+    else if (operate(stream, told.command) === undefined)
       limited.warn('operator', { stream, ...told }, 'an operator message for a stream that is not known');
+  };
+
+  const onLabel = (stream: string, payload: Uint8Array, retained: boolean) => {
+    const label = parseJson(payload, labelSchema);
+    if (!label || retained || label.stream !== stream) limited.warn('label', { stream, retained }, 'a label that cannot be used');
+    else void learning?.label(label);
   };
 
   const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
@@ -156,6 +206,7 @@ export async function startGateway(
     onMessage: (topic, payload, retained) => {
       if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
       if (topic === topics.status) onStatus(payload, retained);
+      else if (topic.startsWith(`${topics.branch}/label/`)) onLabel(streamOfTopic(topic), payload, retained);
       else onOperator(streamOfTopic(topic), payload, retained);
     },
     onOnline: () => {
@@ -230,6 +281,7 @@ export async function startGateway(
       await ports.close();
       await http?.close();
       loop.refuseWaiting();
+      await learning?.stop();
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();
       await loop.stop();

@@ -56,6 +56,10 @@ export class ExampleBook {
       this.#dropOne();
   }
 
+  forget(ids: readonly string[]): void {
+    this.#entries = this.#entries.filter(({ label }) => !ids.includes(label.id));
+  }
+
   #dropOne(): void {
     const counts = new Map<string | undefined, number>();
     for (const { label } of this.#entries) counts.set(labelledClass(label), (counts.get(labelledClass(label)) ?? 0) + 1);
