@@ -13,10 +13,14 @@ export interface LearningThreadOptions {
 export class LearningThread {
   readonly #worker: Worker;
   #digest = '';
+  #onAnswer: (given: FromLearner) => void = () => {};
   #fail: (error: Error) => void = () => {};
 
   private constructor(worker: Worker) {
     this.#worker = worker;
+    worker.on('message', (given: FromLearner) => this.#onAnswer(given));
+    worker.on('error', (error) => this.#fail(error));
+    worker.on('exit', (code) => this.#fail(new Error(`the learning thread ended with ${code}`)));
   }
 
   /** SHA-256 of the bundle's manifest that it read. */
@@ -55,18 +59,11 @@ export class LearningThread {
 
   #ask<K extends FromLearner['kind']>(kind: K, message: ToLearner): Promise<LearnerAnswer<K>> {
     return new Promise((resolve, reject) => {
-      const done = () => this.#worker.removeAllListeners();
-      this.#fail = (error) => {
-        done();
-        reject(error);
-      };
-      this.#worker.once('message', (given: FromLearner) => {
-        done();
+      this.#fail = reject;
+      this.#onAnswer = (given) => {
         if (given.kind === kind) resolve(given as LearnerAnswer<K>);
         else reject(new Error(given.kind === 'failed' ? given.reason : `the learning thread said ${given.kind} instead of ${kind}`));
-      });
-      this.#worker.once('error', this.#fail);
-      this.#worker.once('exit', (code) => this.#fail(new Error(`the learning thread ended with ${code}`)));
+      };
       this.#worker.postMessage(message);
     });
   }
