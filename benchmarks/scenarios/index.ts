@@ -1,4 +1,5 @@
 import type { Scenario } from '../harness/scenario.ts';
+import { ADAPT_GATEWAY } from './adapt-gateway.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
@@ -20,4 +21,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...ADAPTER_BANK,
   ...BUNDLE_BYTES,
   ...TRAINER_SPLITS,
+  ...ADAPT_GATEWAY,
 ];

@@ -105,6 +105,11 @@ export class Learner {
     };
   }
 
+  /** Accuracy on the replay windows that are held out: of the base, and of an adapter [P]. */
+  async known(adapter: Float32Array | undefined): Promise<{ readonly base: number; readonly own: number }> {
+    return { base: (await this.#knownScore(undefined)).accuracy, own: (await this.#knownScore(adapter)).accuracy };
+  }
+
   /** Lets both decide the same windows. @param adapters [P] each; undefined for the base */
   async compare(
     windows: RawWindows,
