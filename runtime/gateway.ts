@@ -7,7 +7,7 @@ import { labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
-import { DecisionLoop } from './decision-loop.ts';
+import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
 import { Learning, type LearningHost } from './io/adapt-service.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
@@ -23,6 +23,7 @@ import { Outbox } from './io/outbox.ts';
 import { folderFiles } from './io/outbox-files.ts';
 import { OutboxSender } from './io/outbox-sender.ts';
 import { SerialSources } from './io/serial-sources.ts';
+import { Updates } from './io/updates.ts';
 import { SignalWatch } from './sources/index.ts';
 
 /** Between two status messages. */
@@ -69,32 +70,36 @@ export async function startGateway(
   const watch = new SignalWatch(largestStreams, (kind, stream, detail) =>
     limited.warn(`stream ${kind}`, { kind, stream, detail }, 'stream'),
   );
-  const loop = await DecisionLoop.start(
-    {
-      bundleFolder: configuration.bundle,
-      engine: configuration.engine,
-      largestStreams,
-      programs,
-      referencesFolder: join(stateFolder, 'references'),
-      adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
-    },
-    {
-      onDiagnosis: (diagnosis) => {
-        diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
-        tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
+  const loopOptions: DecisionLoopOptions = {
+    bundleFolder: configuration.bundle,
+    engine: configuration.engine,
+    largestStreams,
+    programs,
+    referencesFolder: join(stateFolder, 'references'),
+    adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
+  };
+  const updates = configuration.update && new Updates(configuration, loopOptions, limited);
+  const startLoop = (bundleFolder: string) =>
+    DecisionLoop.start(
+      { ...loopOptions, bundleFolder },
+      {
+        onDiagnosis: (diagnosis) => {
+          diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
+          tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
+        },
+        onWindow: (job) => learning?.observe(job),
+        onFree: (stream) => watch.forget(stream),
+        onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
+        onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+        onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
+        onExit: (error) => {
+          // Without its model the gateway is of no use; the service manager starts it again.
+          log.fatal({ error: error.message }, 'the inference thread ended');
+          process.exit(1);
+        },
       },
-      onWindow: (job) => learning?.observe(job),
-      onFree: (stream) => watch.forget(stream),
-      onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
-      onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
-      onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
-      onExit: (error) => {
-        // Without its model the gateway is of no use; the service manager starts it again.
-        log.fatal({ error: error.message }, 'the inference thread ended');
-        process.exit(1);
-      },
-    },
-  );
+    );
+  const loop = await (updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle));
   const accept = (stream: string, frame: SampleFrame) => {
     const arrivedMs = now();
     watch.observe(stream, frame, arrivedMs, loop.accept(stream, frame, arrivedMs));
@@ -136,7 +141,7 @@ export async function startGateway(
       get memory() {
         return loop.memory;
       },
-      bundle: () => ({ digest: loop.status().bundle!.digest, folder: configuration.bundle }),
+      bundle: () => ({ digest: loop.status().bundle!.digest, folder: loop.bundleFolder }),
       adapterOf: (stream) => loop.adapterOf(stream),
       setAdapter: (stream, bytes) => loop.setAdapter(stream, bytes),
     };
@@ -282,6 +287,7 @@ export async function startGateway(
       await http?.close();
       loop.refuseWaiting();
       await learning?.stop();
+      await updates?.stop();
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();
       await loop.stop();
@@ -295,6 +301,12 @@ export async function startGateway(
       throw new ConfigurationRefusal(`http: ${host}:${port} cannot be had (${cause.code}); name another port`, { cause });
     });
   }
+  await updates
+    ?.connect(loop, `${clientId}-update-${instance.slice(0, 8)}`, () => !guard.waiting)
+    .catch(async (cause: Error) => {
+      await stop();
+      throw cause;
+    });
   const { bundle, engine } = loop.status();
   log.info({ bundle: bundle?.name, digest: bundle?.digest.slice(0, 12), engine: `${engine?.name} ${engine?.version}` }, 'deciding');
   return { status, httpPort: http?.port, sickness, operate, stop };

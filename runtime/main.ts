@@ -1,3 +1,4 @@
+import './io/small-heap.ts';
 import { pino } from 'pino';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { startGateway } from './gateway.ts';

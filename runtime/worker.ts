@@ -1,5 +1,17 @@
+import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { parentPort } from 'node:worker_threads';
-import { type Bundle, bankLayout, bundleModel, checkAnswers, FILES, readAdapter, readBundle } from '../models/bundle/bundle.ts';
+import {
+  type Bundle,
+  bankLayout,
+  bundleModel,
+  checkAdapterAnswers,
+  checkAnswers,
+  FILES,
+  readAdapter,
+  readBundle,
+} from '../models/bundle/bundle.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
 import { dualSettings } from './decide/dual-state.ts';
@@ -22,6 +34,9 @@ import { StreamMemory } from './stream/stream-memory.ts';
  * The inference thread: owns the engine, the bundle, the adapter bank and the reference bank; reads windows out of the shared rings and writes
  * answers into the shared results. A run blocks this thread and no other.
  */
+
+/** As `nice` counts: a tenth of the time where another thread wants it. */
+const BACKGROUND_PRIORITY = 10;
 
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
@@ -117,6 +132,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const largestAnswerError = await checkAnswers(bundle, primary);
   const ownAdapter = bundle.files.get(FILES.adapter);
   if (ownAdapter) readAdapter(bundle, ownAdapter, FILES.adapter);
+  if (message.adapter) await checkAdapterAnswers(bundle, primary, message.adapter);
   const resultShape: ResultShape = {
     classes: bundle.manifest.classes.length,
     features,
@@ -163,11 +179,21 @@ async function run(count: number): Promise<void> {
   await inference!.compare(count);
 }
 
+/** Linux takes a thread's number where others want a process's; elsewhere the thread stays as it is. */
+function toBackground(): void {
+  try {
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), BACKGROUND_PRIORITY);
+  } catch {
+    // It runs seldom enough to do no harm.
+  }
+}
+
 /** One thing after the other: a session runs one batch at a time. */
 let queue: Promise<void> = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'stop') port.close();
+  else if (message.kind === 'background') toBackground();
   else if (message.kind === 'run') queue = queue.then(() => run(message.count));
   else if (message.kind === 'row') queue = queue.then(() => inference!.setRow(message.bank, message.row, message.values));
   else {

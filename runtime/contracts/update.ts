@@ -15,6 +15,13 @@ const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
+/**
+ * A number with a fraction in signed metadata: canonical JSON, over which signatures are made, has none (TUF 1.0.33, 4.2), so it travels as a decimal
+ * string. `z.encode(targetSchema, target)` gives what is signed.
+ */
+const decimal = (value: z.ZodNumber) =>
+  z.codec(z.string().regex(/^\d{1,12}(\.\d{1,9})?$/), value, { decode: (text) => Number(text), encode: (number) => String(number) });
+
 /** Bytes of a chunk besides its head; the last one of an object is shorter. */
 export const CHUNK_BYTES = 4096;
 /** Head of a chunk's payload: length of the whole object, unsigned 32 bits, little-endian. */
@@ -22,8 +29,17 @@ export const CHUNK_HEAD_BYTES = 4;
 /** Chunks that one request names at most: what is in flight for one gateway. */
 export const LARGEST_WINDOW = 64;
 
-/** A metadata file's name, or a SHA-256 in lower-case hexadecimal. */
-export const objectName = z.string().regex(/^([0-9a-f]{64}|(\d{1,10}\.)?[a-z0-9][a-z0-9._-]{0,63}\.json)$/);
+/** The role that signs what the gateways of a site shall run, as the role of all targets delegates it. Its targets lie below `SITE/`. */
+export const siteRole = (site: string): string => `site-${site}`;
+
+/**
+ * Field of timestamp.json beside those of the specification: when the server signed it, a date-time (`2026-05-01T00:00:00Z`). The one time that a gateway
+ * without a clock can believe.
+ */
+export const SIGNED_AT = 'signed_at';
+
+/** A metadata file's name (a site's role: 5 characters more than the longest site), or a SHA-256 in lower-case hexadecimal. */
+export const objectName = z.string().regex(/^([0-9a-f]{64}|(\d{1,10}\.)?[A-Za-z0-9][A-Za-z0-9._-]{0,68}\.json)$/);
 
 /** Gateway → server: chunks of one object, as half-open ranges of indices `[from, to)`. */
 export const updateRequestSchema = z.strictObject({
@@ -44,15 +60,15 @@ export const thresholdsSchema = z.strictObject({
   /** Windows that the candidate decides in the shadow of the active model. */
   shadowWindows: count,
   /** Longest that the shadow may take, seconds, whatever number of windows came: a gateway without streams does not wait for ever. */
-  shadowSeconds: z.number().positive(),
+  shadowSeconds: decimal(z.number().positive()),
   /** Least share of shadow windows with the active model's decision; 0 where the classes differ. */
-  agreement: share,
+  agreement: decimal(share),
   /** Largest p99 of a batch-1 run on this CPU, milliseconds. */
-  latencyMs: z.number().positive(),
+  latencyMs: decimal(z.number().positive()),
   /** Largest difference of the shares of windows that are not decided normal. */
-  alarmShareChange: share,
+  alarmShareChange: decimal(share),
   /** Largest growth of resident memory, bytes. */
-  memoryBytes: z.number().positive(),
+  memoryBytes: z.number().int().positive(),
 });
 export type Thresholds = z.infer<typeof thresholdsSchema>;
 

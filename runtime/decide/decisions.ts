@@ -55,6 +55,21 @@ export class Decisions {
     this.#onCommissioned = onCommissioned;
   }
 
+  /** The decisions of another bundle: alarms go on, and what was known of healthy windows of another base does not. */
+  static after(old: Decisions, options: DecisionOptions, onCommissioned: OnCommissioned): Decisions {
+    const next = new Decisions(options, onCommissioned);
+    const move = (from: ReadonlyMap<string, StreamState>, to: Map<string, StreamState>) => {
+      for (const [name, { decider }] of from)
+        to.set(name, {
+          decider: StreamDecider.after(decider, options.settings, options.classes, options.stride),
+          commissioning: undefined,
+        });
+    };
+    move(old.#streams, next.#streams);
+    move(old.#gone, next.#gone);
+    return next;
+  }
+
   decide(window: AnsweredWindow, { probabilities, novelty, features }: WindowAnswer): StreamDecision {
     const state = this.#stateOf(window.name);
     const decision = state.decider.decide(window, probabilities, novelty);

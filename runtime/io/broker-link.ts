@@ -108,6 +108,21 @@ export class BrokerLink {
     return true;
   }
 
+  /** Listens to another topic with QoS 0, on this connection and those to come. */
+  subscribe(topic: string): void {
+    this.#identity = { ...this.#identity, subscriptions: { ...this.#identity.subscriptions, [topic]: { qos: 0 } } };
+    if (!this.online) return;
+    this.#client?.subscribe(topic, { qos: 0 }, (error, granted) => {
+      if (error || granted?.some(({ qos }) => (qos as number) > 2)) this.#trouble(`the broker refuses to send ${topic}`);
+    });
+  }
+
+  unsubscribe(topic: string): void {
+    const { [topic]: _gone, ...subscriptions } = this.#identity.subscriptions;
+    this.#identity = { ...this.#identity, subscriptions };
+    if (this.online) this.#client?.unsubscribe(topic);
+  }
+
   /**
    * Sends a message with QoS 0: those of one turn are written together when it ends.
    *

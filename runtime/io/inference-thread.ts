@@ -12,6 +12,8 @@ export interface InferenceOptions {
   readonly engine: 'onnxruntime' | 'wasm';
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
+  /** An adapter on trial, a safetensors file: it must fit the bundle, and give numbers for the known answers. */
+  readonly adapter?: Uint8Array;
 }
 
 export interface BatchResult {
@@ -48,7 +50,7 @@ export class InferenceThread {
    * @throws BundleRefusal where the bundle is refused
    */
   static async start(
-    { bundleFolder, memory, engine, programs }: InferenceOptions,
+    { bundleFolder, memory, engine, programs, adapter }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
     const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
@@ -62,6 +64,7 @@ export class InferenceThread {
       jobs: jobs.buffer,
       engine,
       wasmFolder: fileURLToPath(programs),
+      adapter,
     };
     worker.postMessage(start);
     const first = await new Promise<FromWorker>((resolve, reject) => {
@@ -122,6 +125,11 @@ export class InferenceThread {
   setAdapter(row: number, values: Float32Array<ArrayBuffer>): void {
     if (row === 0) throw new RangeError('row 0 of the adapter bank is the base itself');
     this.#worker.postMessage({ kind: 'row', bank: 'adapter', row, values } satisfies ToWorker, [values.buffer]);
+  }
+
+  /** Lets every other thread go first, for good: the system does not give the priority back. */
+  toBackground(): void {
+    this.#worker.postMessage({ kind: 'background' } satisfies ToWorker);
   }
 
   async stop(): Promise<void> {

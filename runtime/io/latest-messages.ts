@@ -1,5 +1,16 @@
+/** Room for a longer message of the same topic. */
+const SPARE_BYTES = 128;
+
 /** How a message leaves: false where it cannot now. */
 export type Post = (topic: string, payload: string) => boolean;
+
+/** Newest message of a topic that was sent. As bytes in memory that is used again: strings that live for a second fill the old generation. */
+interface SentMessage {
+  bytes: Buffer;
+  length: number;
+  /** Position among all messages sent. */
+  number: number;
+}
 
 /**
  * Retained messages, of which only the newest of a topic matters: while the broker is away or slow, one of each topic waits and those that a newer
@@ -14,8 +25,7 @@ export class LatestMessages {
 
   readonly #post: Post;
   readonly #waiting = new Map<string, string>();
-  /** Newest of each topic that was sent, in the order of sending. */
-  readonly #unconfirmed = new Map<string, { readonly payload: string; readonly number: number }>();
+  readonly #last = new Map<string, SentMessage>();
   #sent = 0;
   #confirmed = 0;
 
@@ -49,31 +59,35 @@ export class LatestMessages {
   /** The first `sent` messages have arrived. */
   confirm(sent: number): void {
     if (sent <= this.#confirmed) return;
+    // Topics on which nothing came since the last time may never be used again.
+    for (const [topic, { number }] of this.#last) if (number <= this.#confirmed) this.#last.delete(topic);
     this.#confirmed = sent;
-    for (const [topic, { number }] of this.#unconfirmed) {
-      if (number > sent) return;
-      this.#unconfirmed.delete(topic);
-    }
   }
 
   /** The connection is lost. */
   interrupted(): void {
     let kept = 0;
-    for (const [topic, { payload }] of this.#unconfirmed) {
-      if (this.#waiting.has(topic)) continue;
-      this.#waiting.set(topic, payload);
+    for (const [topic, { bytes, length, number }] of this.#last) {
+      if (number <= this.#confirmed || this.#waiting.has(topic)) continue;
+      this.#waiting.set(topic, bytes.toString('utf8', 0, length));
       kept++;
     }
     this.replaced += this.#sent - this.#confirmed - kept;
-    this.#unconfirmed.clear();
+    this.#last.clear();
     this.#confirmed = this.#sent;
   }
 
   #trySend(topic: string, payload: string): boolean {
     if (!this.#post(topic, payload)) return false;
-    // Anew, so that the map is in the order of sending.
-    this.#unconfirmed.delete(topic);
-    this.#unconfirmed.set(topic, { payload, number: ++this.#sent });
+    const length = Buffer.byteLength(payload);
+    let last = this.#last.get(topic);
+    if (!last || last.bytes.length < length) {
+      last = { bytes: Buffer.allocUnsafeSlow(length + SPARE_BYTES), length, number: 0 };
+      this.#last.set(topic, last);
+    }
+    last.bytes.write(payload);
+    last.length = length;
+    last.number = ++this.#sent;
     return true;
   }
 }

@@ -18,7 +18,11 @@ export type ToWorker =
       readonly jobs: SharedArrayBuffer;
       readonly engine: 'onnxruntime' | 'wasm';
       readonly wasmFolder: string;
+      /** An adapter on trial, a safetensors file: the known answers are asked with it too. */
+      readonly adapter?: Uint8Array;
     }
+  /** From now on this thread has time only when no other wants it. */
+  | { readonly kind: 'background' }
   /** Runs the first `count` windows that lie in the shared jobs. */
   | { readonly kind: 'run'; readonly count: number }
   /** Writes a row of a bank: of references [R], or of adapters [P] as `bankRow` makes them. */

@@ -36,6 +36,14 @@ export class StreamAdapters {
     this.#onError = onError;
   }
 
+  /** The same files for another inference thread: those that fit its bundle are used. To be called when it takes over. */
+  movedTo(inference: Pick<InferenceThread, 'setAdapter'>, manifest: Manifest): StreamAdapters {
+    const moved = new StreamAdapters(inference, manifest, this.#store, this.#onError);
+    for (const [stream, bytes] of this.#unsaved) moved.#unsaved.set(stream, bytes);
+    moved.#saving = this.#saving;
+    return moved;
+  }
+
   /** SHA-256 of each stream's adapter, as the bank holds it. */
   get digests(): Record<string, string> {
     return Object.fromEntries(this.#held);
@@ -43,14 +51,14 @@ export class StreamAdapters {
 
   /** The file that decides a stream's windows; undefined for the base, and where there is one that cannot be used. */
   fileOf(stream: string): Uint8Array | undefined {
-    const bytes = this.#bytesOf(stream);
+    const bytes = this.bytesOf(stream);
     return bytes && this.#held.get(stream) === sha256(bytes) ? bytes : undefined;
   }
 
   /** A stream was given a slot. @returns its row of the adapter bank; 0 where it has no adapter, or one of another base, rank or shape */
   open(stream: string, slot: number): number {
     try {
-      const bytes = this.#bytesOf(stream);
+      const bytes = this.bytesOf(stream);
       return bytes ? this.#hold(stream, slot, bytes, this.#rowOf(stream, bytes)) : 0;
     } catch (error) {
       this.#onError(error as Error, stream);
@@ -86,7 +94,8 @@ export class StreamAdapters {
     await this.#saving;
   }
 
-  #bytesOf(stream: string): Uint8Array | undefined {
+  /** The file that a stream has, or would be decided with if it came. */
+  bytesOf(stream: string): Uint8Array | undefined {
     return this.#unsaved.get(stream) ?? this.#store?.read(stream);
   }
 

@@ -1,8 +1,12 @@
 /** Weight that the past keeps with each run: about the last 50 count. */
 const MEMORY = 0.98;
 
-/** Least time between the beginnings of two runs, milliseconds. */
+/** Time between the beginnings of two runs while few windows come, and the longest, milliseconds. */
 const SPACING_MS = 2;
+const LONGEST_SPACING_MS = 8;
+
+/** A pause that is taken for so long at the most: streams that come back after an hour are no slow streams. */
+const LONGEST_INTERVAL_MS = 1000;
 
 /**
  * When to run waiting windows and how many at once, so that no window waits longer than a bound. All windows have the same bound, so the oldest
@@ -10,7 +14,8 @@ const SPACING_MS = 2;
  *
  * A run costs much the same whether one window is in it or four. A thread that runs each window as it comes is busy with beginnings alone at
  * a few thousand windows a second; so runs begin some milliseconds apart, and what came meanwhile shares one. A window that comes alone does
- * not wait, and a full batch neither.
+ * not wait, and a full batch neither. The spacing grows with the windows that come, since each of them shares what a beginning costs: spacing =
+ * shortest * (1 + windows a millisecond), up to the longest.
  *
  * A window that arrives just after a run began waits for that run and then for its own. So a run may take half of what the spacing leaves of the
  * bound, and the largest batch is the largest that, by the measured run times, does: t(n) = a + b n by least squares, the past fading.
@@ -21,27 +26,39 @@ const SPACING_MS = 2;
 export class BatchPlanner {
   readonly #largest: number;
   readonly #boundMs: number;
-  readonly #spacingMs: number;
+  readonly #shortestMs: number;
+  readonly #longestMs: number;
   #beganMs = Number.NEGATIVE_INFINITY;
+  #meanIntervalMs = Number.POSITIVE_INFINITY;
   #weight = 0;
   #meanSize = 0;
   #meanMs = 0;
   #sizeVariance = 0;
   #covariance = 0;
 
-  constructor(largest: number, boundMs: number, spacingMs: number = SPACING_MS) {
+  constructor(largest: number, boundMs: number, shortestSpacingMs = SPACING_MS, longestSpacingMs = LONGEST_SPACING_MS) {
     this.#largest = largest;
     this.#boundMs = boundMs;
-    this.#spacingMs = spacingMs;
+    this.#shortestMs = shortestSpacingMs;
+    this.#longestMs = longestSpacingMs;
+  }
+
+  /** Time from the beginning of a run to that of the next, milliseconds, unless a full batch waits. */
+  get spacingMs(): number {
+    const perMs = this.#meanSize / this.#meanIntervalMs;
+    return Math.min(this.#longestMs, this.#shortestMs * (1 + perMs));
   }
 
   /** How long to let windows gather before the next run, milliseconds; 0 to run now. */
   pauseMs(waiting: number, nowMs: number): number {
-    return waiting >= this.#largest ? 0 : Math.max(0, this.#beganMs + this.#spacingMs - nowMs);
+    return waiting >= this.#largest ? 0 : Math.max(0, this.#beganMs + this.spacingMs - nowMs);
   }
 
   /** A run begins. */
   begin(nowMs: number): void {
+    const intervalMs = Math.min(nowMs - this.#beganMs, LONGEST_INTERVAL_MS);
+    this.#meanIntervalMs =
+      this.#meanIntervalMs === Number.POSITIVE_INFINITY ? intervalMs : MEMORY * this.#meanIntervalMs + (1 - MEMORY) * intervalMs;
     this.#beganMs = nowMs;
   }
 
@@ -70,7 +87,7 @@ export class BatchPlanner {
     const most = Math.min(waiting, this.#largest);
     if (oldestWaitMs > this.#boundMs) return most;
     let size = most;
-    while (size > 1 && this.expectedMs(size) > (this.#boundMs - this.#spacingMs) / 2) size--;
+    while (size > 1 && this.expectedMs(size) > (this.#boundMs - this.spacingMs) / 2) size--;
     return size;
   }
 }

@@ -201,6 +201,11 @@ export class StreamGateway {
     if (stream) stream.adapter = row;
   }
 
+  /** Calls for each stream that has a slot. */
+  forEach(of: (name: string, slot: number) => void): void {
+    for (const { name, index } of this.#streams.values()) of(name, index);
+  }
+
   /** The slot of a stream, while it has one. */
   slotOf(name: string): number | undefined {
     return this.#streams.get(name)?.index;

@@ -4,7 +4,7 @@ import { BatchPlanner } from '../../../runtime/stream/batch-planner.ts';
 
 /** A planner that has measured a model whose batch of n takes a + b n milliseconds. */
 function measured(a: number, b: number): BatchPlanner {
-  const planner = new BatchPlanner(64, 54, 4);
+  const planner = new BatchPlanner(64, 54, 4, 4);
   for (const size of [1, 64, 8, 3, 40, 1, 16, 64, 2]) planner.observe(size, a + b * size);
   return planner;
 }
@@ -48,7 +48,7 @@ describe('BatchPlanner', () => {
   });
 
   it('lets windows gather between two runs, but neither one that comes alone nor a full batch', () => {
-    const planner = new BatchPlanner(64, 50, 4);
+    const planner = new BatchPlanner(64, 50, 4, 4);
     expect(planner.pauseMs(1, 1000)).toBe(0);
     planner.begin(1000);
     expect(planner.pauseMs(1, 1001)).toBe(3);
@@ -78,19 +78,25 @@ describe('BatchPlanner', () => {
     );
   });
 
-  it('runs a few thousand windows a second in an eighth of the runs, none waiting longer than the spacing', () => {
-    const planner = new BatchPlanner(64, 50, 4);
-    let [runs, worst] = [0, 0];
+  it.each([
+    { perSecond: 100, share: 1, longestMs: 1 },
+    { perSecond: 400, share: 0.9, longestMs: 3 },
+    { perSecond: 4000, share: 1 / 20, longestMs: 8 },
+  ])('runs $perSecond windows a second in a share of $share of the runs, none waiting longer than $longestMs ms', (given) => {
+    const planner = new BatchPlanner(64, 50);
+    let [windows, runs, worst] = [0, 0, 0];
     const queue: number[] = [];
-    for (let now = 0; now < 1000; now += 0.25) {
-      queue.push(now);
-      if (planner.pauseMs(queue.length, now) > 0) continue;
+    for (let now = 0; now < 4000; now += 0.25) {
+      const due = Math.floor((given.perSecond * now) / 1000);
+      for (; windows < due; windows++) queue.push(now);
+      if (queue.length === 0 || planner.pauseMs(queue.length, now) > 0) continue;
       planner.begin(now);
       worst = Math.max(worst, now - queue[0]);
+      planner.observe(queue.length, 0.5);
       runs++;
       queue.length = 0;
     }
-    expect(runs).toBeLessThanOrEqual(4000 / 8);
-    expect(worst).toBeLessThanOrEqual(4);
+    expect(runs / windows).toBeLessThanOrEqual(given.share);
+    expect(worst).toBeLessThanOrEqual(given.longestMs);
   });
 });
