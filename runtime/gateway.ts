@@ -128,11 +128,10 @@ export async function startGateway(
   const { learn: learnSettings } = configuration;
   let learning: Learning | undefined;
   if (learnSettings.enabled) {
-    const key = await gatewayKey(join(stateFolder, 'gateway.key')).catch(async (cause: Error) => {
-      await loop.stop();
-      throw new ConfigurationRefusal(`stateFolder: no key can be read or made there (${cause.message}); mend it or name another`, {
-        cause,
-      });
+    // A disk that is full or read-only costs what could be learned, not the decisions.
+    const key = await gatewayKey(join(stateFolder, 'gateway.key')).catch((error: Error) => {
+      limited.warn('learning', { stateFolder, error: error.message }, 'no key can be read or made: nothing is learned');
+      return undefined;
     });
     const host: LearningHost = {
       get manifest() {
@@ -147,15 +146,16 @@ export async function startGateway(
     };
     const { engine } = configuration;
     const folder = join(stateFolder, 'learned');
-    learning = new Learning({ site, gateway, folder, key, engine, programs, settings: learnSettings }, host, {
-      onReceipt: (receipt) => tell(topics.labelled(receipt.stream), Buffer.from(JSON.stringify(receipt))),
-      onReport: (report) => {
-        log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation');
-        tell(topics.adaptation(report.stream), Buffer.from(JSON.stringify(report)));
-      },
-      onAdapter: (stream, file) => tell(topics.adapter(stream), file),
-      onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'a label or adapter cannot be kept'),
-    });
+    if (key)
+      learning = new Learning({ site, gateway, folder, key, engine, programs, settings: learnSettings }, host, {
+        onReceipt: (receipt) => tell(topics.labelled(receipt.stream), Buffer.from(JSON.stringify(receipt))),
+        onReport: (report) => {
+          log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation');
+          tell(topics.adaptation(report.stream), Buffer.from(JSON.stringify(report)));
+        },
+        onAdapter: (stream, file) => tell(topics.adapter(stream), file),
+        onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'a label or adapter cannot be kept'),
+      });
   }
 
   const sources = new MessageSources(configuration, accept);
