@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { type AlarmChange, AlarmWatch } from './contracts/alarm-change.ts';
 import type { DriftSignal } from './contracts/drift.ts';
+import { labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
@@ -25,6 +26,7 @@ import { folderFiles } from './io/outbox-files.ts';
 import { OutboxSender } from './io/outbox-sender.ts';
 import { Pseudonyms } from './io/pseudonyms.ts';
 import { SerialSources } from './io/serial-sources.ts';
+import { startLearning } from './io/start-learning.ts';
 import { Updates } from './io/updates.ts';
 import { SignalWatch } from './sources/index.ts';
 
@@ -44,7 +46,7 @@ export interface RunningGateway {
   /** Why the gateway does not do its work; undefined while it does. */
   sickness(): string | undefined;
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
-  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined;
+  operate(stream: string, command: Exclude<OperatorCommand['command'], 'revertAdapter'>): AlarmState | undefined;
   stop(): Promise<void>;
 }
 
@@ -106,7 +108,10 @@ export async function startGateway(
         onBundle: () => {
           drift = watchDrift();
         },
-        onWindow: (job, answer) => tellDrift(drift.observe(job, answer)),
+        onWindow: (job, answer) => {
+          tellDrift(job.name, drift.observe(job, answer));
+          learning?.observe(job);
+        },
         onDiagnosis: (diagnosis) => {
           diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
           tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
@@ -157,8 +162,11 @@ export async function startGateway(
   const tellAlarm = (change: AlarmChange | undefined) => {
     if (change) keep(topics.alarm(change.stream), change);
   };
-  const tellDrift = (signal: DriftSignal | undefined) => {
-    if (signal) keep(topics.drift(signal.stream), signal);
+  const tellDrift = (stream: string, signal: DriftSignal | undefined) => {
+    if (!signal) return;
+    keep(topics.drift(signal.stream), signal);
+    // So that a label can name the signal instead of windows.
+    if (signal.evidence.kind !== 'none') learning?.keepEvidence(stream, signal.id, signal.evidence.windows);
   };
   const pseudonymKey = join(stateFolder, 'pseudonym.key');
   const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
@@ -174,13 +182,25 @@ export async function startGateway(
     });
   let drift = watchDrift();
 
+  const learning = await startLearning(configuration, programs, loop, (stream) => drift.relearn(stream), {
+    tell: (topic, payload) => void outbox.append({ topic, payload, retain: false }).then(() => sender.tick()),
+    onReport: (report) =>
+      log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation'),
+    onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'not learned, or not kept'),
+  });
+
   const sources = new MessageSources(configuration, accept);
   const guard = new NameGuard(instance, startedAt);
   const clientId = `tremolo-${site}-${gateway}`;
   const ours: BrokerIdentity = {
     clientId,
     will: { topic: topics.status, payload: Buffer.from(JSON.stringify({ ...identity, state: 'offline' })), qos: 1, retain: true },
-    subscriptions: { ...sources.subscriptions, [topics.status]: { qos: 1 }, [topics.allOperators]: { qos: 1 } },
+    subscriptions: {
+      ...sources.subscriptions,
+      [topics.status]: { qos: 1 },
+      [topics.allOperators]: { qos: 1 },
+      ...(learning && { [topics.allLabels]: { qos: 1 as const } }),
+    },
   };
   /** While another gateway has our name: a listener that hears when it ends. */
   const waiting: BrokerIdentity = { clientId: `${clientId}-${instance.slice(0, 8)}`, subscriptions: { [topics.status]: { qos: 1 } } };
@@ -206,8 +226,15 @@ export async function startGateway(
     const told = parseJson(payload, operatorCommandSchema);
     // What the broker keeps is an old word, and would be said again with each connection.
     if (!told || retained) limited.warn('operator', { stream, retained }, 'an operator message that cannot be used');
+    else if (told.command === 'revertAdapter') void learning?.revert(stream);
     else if (operate(stream, told.command) === undefined)
       limited.warn('operator', { stream, ...told }, 'an operator message for a stream that is not known');
+  };
+
+  const onLabel = (stream: string, payload: Uint8Array, retained: boolean) => {
+    const label = parseJson(payload, labelSchema);
+    if (!label || retained || label.stream !== stream) limited.warn('label', { stream, retained }, 'a label that cannot be used');
+    else void learning?.label(label);
   };
 
   const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
@@ -215,6 +242,7 @@ export async function startGateway(
     onMessage: (topic, payload, retained) => {
       if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
       if (topic === topics.status) onStatus(payload, retained);
+      else if (topic.startsWith(`${topics.branch}/label/`)) onLabel(streamOfTopic(topic), payload, retained);
       else onOperator(streamOfTopic(topic), payload, retained);
     },
     onOnline: () => {
@@ -291,6 +319,7 @@ export async function startGateway(
       await ports.close();
       await http?.close();
       loop.refuseWaiting();
+      await learning?.stop();
       await updates?.stop();
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();
