@@ -25,6 +25,8 @@ const common = {
   define: {
     'process.env.NODE_ENV': '"production"',
     TREMOLO_VERSION: JSON.stringify(JSON.parse(readFileSync(`${root}package.json`, 'utf8')).version),
+    // The convention of reproducible builds, in seconds.
+    TREMOLO_BUILT_MS: String(1000 * Number(process.env.SOURCE_DATE_EPOCH ?? Math.floor(Date.now() / 1000))),
   },
   // CommonJS dependencies call require() and ask for __dirname; an ES module has neither of its own.
   banner: {

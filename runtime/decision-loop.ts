@@ -1,17 +1,19 @@
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
-import { readBundle } from '../models/bundle/bundle.ts';
+import { readManifest } from '../models/bundle/bundle.ts';
 import type { Manifest } from '../models/bundle/schema/manifest.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
 import type { AlarmState } from './decide/alarm.ts';
-import { Decisions } from './decide/decisions.ts';
+import { type DecisionOptions, Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
 import { decisionSettings } from './decide/settings.ts';
+import { AdapterStore } from './io/adapter-store.ts';
 import { InferenceThread } from './io/inference-thread.ts';
 import { LARGEST_BATCH, MODEL, RESULT } from './io/protocol.ts';
 import { ReferenceStore } from './io/reference-store.ts';
+import { StreamAdapters } from './io/stream-adapters.ts';
 import { StreamReferences } from './io/stream-references.ts';
 import { BatchPlanner } from './stream/batch-planner.ts';
-import { type FrameRefusal, StreamGateway, type WindowJob } from './stream/stream-gateway.ts';
+import { type FrameRefusal, StreamGateway, type StreamOptions, type WindowJob } from './stream/stream-gateway.ts';
 import { StreamMemory } from './stream/stream-memory.ts';
 
 /** Longest that a window is to wait for its answer, as long as the model keeps up. */
@@ -25,88 +27,163 @@ export interface DecisionLoopOptions {
   readonly programs: URL;
   /** Where the machines' references are kept; without it they are forgotten at the end. */
   readonly referencesFolder?: string;
+  /** Where streams' adapters are kept, and the files of those that begin with one; without it what is given is forgotten at the end. */
+  readonly adapters?: { readonly folder: string; readonly configured?: Readonly<Record<string, string>> };
 }
 
 export interface DecisionLoopEvents {
   onDiagnosis(diagnosis: Diagnosis): void;
+  /** Before its diagnosis, what the graph gave for a window: views, valid during the call. */
+  onWindow?(job: WindowJob, answer: WindowAnswer): void;
   /** A stream was silent for so long that its slot is free again. */
   onFree?(stream: string): void;
   /** The model failed on a batch of windows. */
   onFailure(failure: string, windows: number): void;
   onReferenceError(error: Error, path?: string): void;
+  /** A stream's adapter is not used, or not kept; without it the base decides. */
+  onAdapterError?(error: Error, stream: string): void;
   /** The inference thread ended unasked: nothing is decided any more. */
   onExit(error: Error): void;
 }
+
+/** What comes and goes with a bundle. */
+interface Deciding {
+  readonly manifest: Manifest;
+  readonly inference: InferenceThread;
+  readonly decisions: Decisions;
+  readonly references: StreamReferences;
+  readonly adapters: StreamAdapters;
+}
+
+/** A candidate that looks on: told of each window that was decided. */
+export type WindowTap = (job: WindowJob, decided: string) => void;
 
 /**
  * Frames in, diagnoses out: rings, windows, batches, the inference thread, decisions and alarms. What the gateway, live, and `tremolo replay`, from
  * recordings, have in common, so that both decide alike. Knows no broker and no port.
  */
 export class DecisionLoop {
-  readonly manifest: Manifest;
-  readonly #inference: InferenceThread;
-  readonly #streams: StreamGateway;
-  readonly #decisions: Decisions;
+  readonly #options: DecisionLoopOptions;
   readonly #events: DecisionLoopEvents;
-  readonly #planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
+  #deciding: Deciding;
+  #memory: StreamMemory;
+  #streams: StreamGateway;
+  #planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
   #runningSinceMs: number | undefined;
   #onIdle: (() => void)[] = [];
   /** Runs the windows that gather between two runs. */
   #pause: NodeJS.Timeout | undefined;
+  /** Called once, between two batches. */
+  #atBoundary: (() => void) | undefined;
+  #tap: WindowTap | undefined;
 
-  private constructor(
-    manifest: Manifest,
-    inference: InferenceThread,
-    streams: StreamGateway,
-    decisions: Decisions,
-    events: DecisionLoopEvents,
-  ) {
-    this.manifest = manifest;
-    this.#inference = inference;
-    this.#streams = streams;
-    this.#decisions = decisions;
+  private constructor(options: DecisionLoopOptions, events: DecisionLoopEvents, memory: StreamMemory, deciding: Deciding) {
+    this.#options = options;
     this.#events = events;
+    this.#memory = memory;
+    this.#deciding = deciding;
+    this.#streams = new StreamGateway(streamOptions(deciding.manifest), memory, this.#hooks());
   }
 
   /** Resolves when the bundle is proved on this machine. @throws BundleRefusal where it is refused */
   static async start(options: DecisionLoopOptions, events: DecisionLoopEvents): Promise<DecisionLoop> {
-    const { bundleFolder, engine, largestStreams, programs, referencesFolder } = options;
-    const { manifest, digest } = await readBundle(bundleFolder);
-    const { recipe, classes } = manifest;
-    const channels = recipe.channels.length;
-    const memory = new StreamMemory({ streams: largestStreams, window: recipe.window, channels });
-    const streams = new StreamGateway(
-      { window: recipe.window, stride: recipe.stride, channels, sampleRateHz: recipe.sampleRateHz, rateTolerance: 0.01 },
-      memory,
-      {
-        onOpen: (name, slot) => references.open(name, slot),
-        onFree: (name) => {
-          decisions.forget(name);
-          events.onFree?.(name);
-        },
-      },
-    );
-    const decisions = new Decisions(
-      { settings: decisionSettings(manifest), classes: classes.length, stride: recipe.stride, largestStreams },
-      (name, values, windows) => references.commissioned(streams, name, values, windows),
-    );
+    const { bundleFolder, largestStreams, referencesFolder } = options;
+    const { manifest, digest } = await readManifest(bundleFolder);
+    const memory = memoryOf(manifest, largestStreams);
+    const inference = await startThread(options, events, bundleFolder, memory, digest);
     const store = referencesFolder === undefined ? undefined : new ReferenceStore(referencesFolder);
-    const kept = await store
-      ?.read(manifest.base, (path, error) => events.onReferenceError(error, path))
-      .catch((error: Error) => {
-        // A disk that is full or read-only costs the references, not the decisions.
-        events.onReferenceError(error, referencesFolder);
-        return undefined;
-      });
-    const inference = await InferenceThread.start({ bundleFolder, memory, engine, programs }, (error) => events.onExit(error));
-    if (inference.proof.digest !== digest) {
-      await inference.stop();
-      throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);
-    }
-    const references = new StreamReferences(inference, store ?? { write: async () => {} }, manifest.base, kept ?? new Map(), (error) =>
-      events.onReferenceError(error),
+    const references = await readReferences(inference, manifest.base, store, events, referencesFolder);
+    const adapters = new StreamAdapters(
+      inference,
+      manifest,
+      options.adapters && new AdapterStore(options.adapters.folder, options.adapters.configured),
+      (error, stream) => events.onAdapterError?.(error, stream),
     );
-    return new DecisionLoop(manifest, inference, streams, decisions, events);
+    const decisions = new Decisions(decisionOptions(manifest, largestStreams), (...commissioned) => loop.#commissioned(...commissioned));
+    const loop = new DecisionLoop(options, events, memory, { manifest, inference, decisions, references, adapters });
+    return loop;
+  }
+
+  get manifest(): Manifest {
+    return this.#deciding.manifest;
+  }
+
+  /** Rings of the streams, for a candidate that reads the same windows. */
+  get memory(): StreamMemory {
+    return this.#memory;
+  }
+
+  /** Tells of each decided window, after its diagnosis; one at a time. */
+  setTap(tap: WindowTap | undefined): void {
+    this.#tap = tap;
+  }
+
+  /**
+   * Lets another bundle decide, from a batch on: no window is lost, and none is decided twice. Rings, counts and alarms go on; references and adapters too
+   * where they fit its base. Where it reads other windows, those that wait are refused as `replaced` and each stream fills its first window anew.
+   *
+   * Resolves when it decides; until then, and where it is refused, the old one does.
+   *
+   * @throws BundleRefusal where it is refused, Error where its thread fails
+   */
+  async swap(bundleFolder: string): Promise<void> {
+    const { largestStreams, referencesFolder } = this.#options;
+    const { manifest, digest } = await readManifest(bundleFolder);
+    const old = this.#deciding;
+    const sameWindows = sameRecipe(manifest, old.manifest);
+    const memory = sameWindows ? this.#memory : memoryOf(manifest, largestStreams);
+    const inference = await startThread(this.#options, this.#events, bundleFolder, memory, digest);
+    const sameBase = manifest.base === old.manifest.base;
+    const store = referencesFolder === undefined ? undefined : new ReferenceStore(referencesFolder);
+    const read = sameBase ? undefined : await readReferences(inference, manifest.base, store, this.#events, referencesFolder);
+    await new Promise<void>((resolve) => {
+      this.#atBoundary = () => {
+        const options = decisionOptions(manifest, largestStreams);
+        const onCommissioned: OnCommissioned = (...commissioned) => this.#commissioned(...commissioned);
+        const decisions =
+          sameDecisions(manifest, old.manifest) && sameBase ? old.decisions : Decisions.after(old.decisions, options, onCommissioned);
+        const references = read ?? old.references.movedTo(inference);
+        const adapters = old.adapters.movedTo(inference, manifest);
+        this.#deciding = { manifest, inference, decisions, references, adapters };
+        this.#planner = new BatchPlanner(LARGEST_BATCH, LATENCY_BOUND_MS);
+        if (sameWindows) {
+          this.#streams.forEach((name, slot) => {
+            this.#streams.setReference(name, references.open(name, slot));
+            this.#streams.setAdapter(name, adapters.open(name, slot));
+          });
+        } else {
+          this.#memory = memory;
+          this.#streams = StreamGateway.after(this.#streams, streamOptions(manifest), memory, this.#hooks());
+        }
+        resolve();
+      };
+      this.#pump();
+    });
+    await old.inference.stop();
+  }
+
+  /** Numbers that a stream's windows are decided with, for a candidate of the same base. */
+  rowsOf(stream: string): { readonly reference?: Float32Array; readonly adapter?: Uint8Array } {
+    const { references, adapters } = this.#deciding;
+    return { reference: references.of(stream), adapter: adapters.bytesOf(stream) };
+  }
+
+  #hooks() {
+    return {
+      onOpen: (name: string, slot: number) => ({
+        reference: this.#deciding.references.open(name, slot),
+        adapter: this.#deciding.adapters.open(name, slot),
+      }),
+      onFree: (name: string) => {
+        this.#deciding.adapters.free(name);
+        this.#deciding.decisions.forget(name);
+        this.#events.onFree?.(name);
+      },
+    };
+  }
+
+  #commissioned(name: string, values: Float32Array, windows: number): void {
+    this.#deciding.references.commissioned(this.#streams, name, values, windows);
   }
 
   get framesRefused(): Readonly<Record<FrameRefusal, number>> {
@@ -122,9 +199,22 @@ export class DecisionLoop {
 
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
   operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined {
-    if (command !== 'healthy') return this.#decisions[command](stream);
-    this.#decisions.vouch(stream);
-    return this.#decisions.alarmOf(stream);
+    const { decisions } = this.#deciding;
+    if (command !== 'healthy') return decisions[command](stream);
+    decisions.vouch(stream);
+    return decisions.alarmOf(stream);
+  }
+
+  /**
+   * Decides a stream's windows that are cut from now on with another adapter, which takes its place between two batches; kept over a restart. One that
+   * is refused changes nothing.
+   *
+   * @param bytes a safetensors file; undefined for what the configuration names, or none
+   * @returns SHA-256 of the file that decides now; undefined where the base decides
+   * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
+   */
+  setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
+    return this.#deciding.adapters.set(this.#streams, stream, bytes);
   }
 
   freeIdle(nowMs: number, idleMs: number): number {
@@ -132,13 +222,15 @@ export class DecisionLoop {
   }
 
   /** What a status says of the model and its windows. */
-  status(): Pick<Status, 'bundle' | 'engine' | 'streams' | 'ledger' | 'dual'> {
+  status(): Pick<Status, 'bundle' | 'engine' | 'running' | 'streams' | 'ledger' | 'dual'> {
+    const { manifest, inference, adapters } = this.#deciding;
     return {
-      bundle: { name: this.manifest.name, digest: this.#inference.proof.digest },
-      engine: this.#inference.proof.engine,
+      bundle: { name: manifest.name, digest: inference.proof.digest },
+      engine: inference.proof.engine,
+      running: { adapters: adapters.digests },
       streams: this.#streams.streamCount,
       ledger: this.#streams.ledger(),
-      dual: this.#inference.results.dualStatus(),
+      dual: inference.results.dualStatus(),
     };
   }
 
@@ -154,7 +246,7 @@ export class DecisionLoop {
 
   /** Resolves when no window waits or runs. */
   async idle(): Promise<void> {
-    if (!this.#inference.busy && this.#streams.waiting === 0) return;
+    if (!this.#deciding.inference.busy && this.#streams.waiting === 0) return;
     await new Promise<void>((resolve) => {
       this.#onIdle.push(resolve);
       this.#pump();
@@ -165,7 +257,13 @@ export class DecisionLoop {
   async stop(): Promise<void> {
     clearTimeout(this.#pause);
     this.refuseWaiting();
-    await this.#inference.stop();
+    await this.#deciding.inference.stop();
+    await this.adaptersSaved();
+  }
+
+  /** Resolves when the adapters that were given are on disk, or are known not to be. */
+  adaptersSaved(): Promise<void> {
+    return this.#deciding.adapters.saved();
   }
 
   /** What waits is refused with the cause `stopped`. */
@@ -174,7 +272,10 @@ export class DecisionLoop {
   }
 
   #pump(): void {
-    if (this.#inference.busy) return;
+    if (this.#deciding.inference.busy) return;
+    this.#atBoundary?.();
+    this.#atBoundary = undefined;
+    const { inference } = this.#deciding;
     const now = performance.now();
     const { waiting } = this.#streams;
     if (waiting === 0) {
@@ -192,25 +293,36 @@ export class DecisionLoop {
     }
     this.#planner.begin(now);
     const jobs = this.#streams.take(this.#planner.size(waiting, this.#streams.oldestWaitMs(now)));
+    if (jobs.length === 0) {
+      this.#pump();
+      return;
+    }
     this.#runningSinceMs = now;
-    this.#inference.run(jobs, ({ failure, runMs }) => {
+    inference.run(jobs, ({ failure, runMs }) => {
       this.#runningSinceMs = undefined;
       this.#planner.observe(jobs.length, runMs);
       if (failure) this.#events.onFailure(failure, jobs.length);
       jobs.forEach((job, row) => {
-        const state = this.#inference.results.states[row];
+        const state = inference.results.states[row];
         const outcome = failure ? 'failed' : state === RESULT.decided ? 'decided' : state === RESULT.overrun ? 'overrun' : 'notFinite';
-        if (outcome === 'decided') this.#events.onDiagnosis(this.#diagnose(job, row));
+        if (outcome === 'decided') this.#decided(job, this.#diagnose(job, row));
         this.#streams.settle(job, outcome);
       });
       this.#pump();
     });
   }
 
+  #decided(job: WindowJob, diagnosis: Diagnosis): void {
+    this.#events.onDiagnosis(diagnosis);
+    this.#tap?.(job, diagnosis.decision);
+  }
+
   #diagnose(job: WindowJob, row: number): Diagnosis {
-    const { classes } = this.manifest;
-    const answer = this.#inference.answer(row);
-    const { decision, confidence, windows, pValue, alarm } = this.#decisions.decide(job, answer);
+    const { manifest, inference, decisions } = this.#deciding;
+    const { classes } = manifest;
+    const answer = inference.answer(row);
+    this.#events.onWindow?.(job, answer);
+    const { decision, confidence, windows, pValue, alarm } = decisions.decide(job, answer);
     const own = Array.from(answer.probabilities);
     const best = own.indexOf(Math.max(...own));
     return {
@@ -226,11 +338,68 @@ export class DecisionLoop {
       pValue,
       alarm,
       novelty: answer.novelty,
-      commissioning: this.#decisions.commissioning(job.name),
-      model: this.#inference.results.models[row] === MODEL.backup ? 'backup' : 'primary',
+      commissioning: decisions.commissioning(job.name),
+      model: inference.results.models[row] === MODEL.backup ? 'backup' : 'primary',
       latencyMs: performance.now() - job.arrivedMs,
-      bundle: this.#inference.proof.digest.slice(0, 12),
+      bundle: inference.proof.digest.slice(0, 12),
       adapter: job.adapter,
     };
   }
+}
+
+function memoryOf({ recipe }: Manifest, largestStreams: number): StreamMemory {
+  return new StreamMemory({ streams: largestStreams, window: recipe.window, channels: recipe.channels.length });
+}
+
+function streamOptions({ recipe }: Manifest): StreamOptions {
+  const { window, stride, channels, sampleRateHz } = recipe;
+  return { window, stride, channels: channels.length, sampleRateHz, rateTolerance: 0.01 };
+}
+
+function decisionOptions(manifest: Manifest, largestStreams: number): DecisionOptions {
+  return { settings: decisionSettings(manifest), classes: manifest.classes.length, stride: manifest.recipe.stride, largestStreams };
+}
+
+/** Whether two bundles read the same windows. Names of channels are for people. */
+export function sameRecipe({ recipe: one }: Pick<Manifest, 'recipe'>, { recipe: other }: Pick<Manifest, 'recipe'>): boolean {
+  const windows = ({ window, stride, channels, sampleRateHz }: typeof one) => [window, stride, channels.length, sampleRateHz].join();
+  return windows(one) === windows(other);
+}
+
+/** Whether what was smoothed and counted under one bundle means the same under the other. */
+function sameDecisions(one: Manifest, other: Manifest): boolean {
+  const facts = ({ classes, decision, recipe }: Manifest) => JSON.stringify([classes, decision, recipe.stride]);
+  return facts(one) === facts(other);
+}
+
+async function startThread(
+  { engine, programs }: DecisionLoopOptions,
+  events: DecisionLoopEvents,
+  bundleFolder: string,
+  memory: StreamMemory,
+  digest: string,
+): Promise<InferenceThread> {
+  const inference = await InferenceThread.start({ bundleFolder, memory, engine, programs }, (error) => events.onExit(error));
+  if (inference.proof.digest === digest) return inference;
+  await inference.stop();
+  throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);
+}
+
+async function readReferences(
+  inference: InferenceThread,
+  base: string,
+  store: ReferenceStore | undefined,
+  events: DecisionLoopEvents,
+  folder: string | undefined,
+): Promise<StreamReferences> {
+  const known = await store
+    ?.read(base, (path, error) => events.onReferenceError(error, path))
+    .catch((error: Error) => {
+      // A disk that is full or read-only costs the references, not the decisions.
+      events.onReferenceError(error, folder);
+      return undefined;
+    });
+  return new StreamReferences(inference, store ?? { write: async () => {} }, base, known ?? new Map(), (error) =>
+    events.onReferenceError(error),
+  );
 }

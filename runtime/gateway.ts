@@ -6,7 +6,7 @@ import { AlarmWatch } from './contracts/alarm-change.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
-import { DecisionLoop } from './decision-loop.ts';
+import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
 import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
@@ -20,6 +20,7 @@ import { Outbox } from './io/outbox.ts';
 import { folderFiles } from './io/outbox-files.ts';
 import { OutboxSender } from './io/outbox-sender.ts';
 import { SerialSources } from './io/serial-sources.ts';
+import { Updates } from './io/updates.ts';
 import { SignalWatch } from './sources/index.ts';
 
 /** Between two status messages. */
@@ -66,30 +67,35 @@ export async function startGateway(
   const watch = new SignalWatch(largestStreams, (kind, stream, detail) =>
     limited.warn(`stream ${kind}`, { kind, stream, detail }, 'stream'),
   );
-  const loop = await DecisionLoop.start(
-    {
-      bundleFolder: configuration.bundle,
-      engine: configuration.engine,
-      largestStreams,
-      programs,
-      referencesFolder: join(stateFolder, 'references'),
-    },
-    {
-      onDiagnosis: (diagnosis) => {
-        const payload = JSON.stringify(diagnosis);
-        diagnoses.send(topics.diagnosis(diagnosis.stream), payload);
-        tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
+  const loopOptions: DecisionLoopOptions = {
+    bundleFolder: configuration.bundle,
+    engine: configuration.engine,
+    largestStreams,
+    programs,
+    referencesFolder: join(stateFolder, 'references'),
+    adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
+  };
+  const updates = configuration.update && new Updates(configuration, loopOptions, limited);
+  const startLoop = (bundleFolder: string) =>
+    DecisionLoop.start(
+      { ...loopOptions, bundleFolder },
+      {
+        onDiagnosis: (diagnosis) => {
+          diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
+          tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
+        },
+        onFree: (stream) => watch.forget(stream),
+        onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
+        onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+        onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
+        onExit: (error) => {
+          // Without its model the gateway is of no use; the service manager starts it again.
+          log.fatal({ error: error.message }, 'the inference thread ended');
+          process.exit(1);
+        },
       },
-      onFree: (stream) => watch.forget(stream),
-      onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
-      onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
-      onExit: (error) => {
-        // Without its model the gateway is of no use; the service manager starts it again.
-        log.fatal({ error: error.message }, 'the inference thread ended');
-        process.exit(1);
-      },
-    },
-  );
+    );
+  const loop = await (updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle));
   const accept = (stream: string, frame: SampleFrame) => {
     const arrivedMs = now();
     watch.observe(stream, frame, arrivedMs, loop.accept(stream, frame, arrivedMs));
@@ -151,6 +157,7 @@ export async function startGateway(
   };
 
   const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
+    onSamples: (topic, payload) => !guard.waiting && sources.take(topic, payload, now() * 1000),
     onMessage: (topic, payload, retained) => {
       if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
       if (topic === topics.status) onStatus(payload, retained);
@@ -162,7 +169,9 @@ export async function startGateway(
       sender.tick();
       log.info({ broker: broker.url }, guard.waiting ? 'waiting for the name' : 'listening');
     },
+    onDrained: () => diagnoses.flush(),
     onOffline: () => {
+      diagnoses.interrupted();
       sources.interrupted();
       watch.interrupted();
       guard.interrupted(now());
@@ -170,7 +179,7 @@ export async function startGateway(
     onTrouble: (error) => limited.warn('broker', { broker: broker.url, error }, 'broker'),
   });
   const publish: BrokerLink['publish'] = (topic, payload, retain, done) => mayPublish() && link.publish(topic, payload, retain, done);
-  const diagnoses = new LatestMessages(publish);
+  const diagnoses = new LatestMessages((topic, payload) => mayPublish() && link.post(topic, payload, true));
   const sender = new OutboxSender(outbox, publish, (error) => limited.warn('outbox', { error: error.message }, 'outbox'));
   const ports = new SerialSources(configuration, accept, (port, state, { path, error }) => {
     if (state === 'retrying') limited.warn(`port ${port}`, { port, state, path, error: error?.message }, 'serial');
@@ -194,7 +203,8 @@ export async function startGateway(
   });
   // A status that is late is wrong: none is kept for a broker that is away.
   const sendStatus = () => {
-    if (publish(topics.status, JSON.stringify(status()), true)) guard.published();
+    const { sent } = diagnoses;
+    if (publish(topics.status, JSON.stringify(status()), true, (delivered) => delivered && diagnoses.confirm(sent))) guard.published();
   };
   const sickness = () => {
     const busyMs = loop.busyMs(now());
@@ -225,6 +235,7 @@ export async function startGateway(
       await ports.close();
       await http?.close();
       loop.refuseWaiting();
+      await updates?.stop();
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();
       await loop.stop();
@@ -238,6 +249,12 @@ export async function startGateway(
       throw new ConfigurationRefusal(`http: ${host}:${port} cannot be had (${cause.code}); name another port`, { cause });
     });
   }
+  await updates
+    ?.connect(loop, `${clientId}-update-${instance.slice(0, 8)}`, () => !guard.waiting)
+    .catch(async (cause: Error) => {
+      await stop();
+      throw cause;
+    });
   const { bundle, engine } = loop.status();
   log.info({ bundle: bundle?.name, digest: bundle?.digest.slice(0, 12), engine: `${engine?.name} ${engine?.version}` }, 'deciding');
   return { status, httpPort: http?.port, sickness, operate, stop };

@@ -1,12 +1,32 @@
+import { readlinkSync } from 'node:fs';
+import { setPriority } from 'node:os';
+import { basename } from 'node:path';
 import { parentPort } from 'node:worker_threads';
-import { bankRow } from '../models/adapters/scheme.ts';
-import { type Bundle, bankLayout, bundleModel, checkAnswers, FILES, readAdapter, readBundle } from '../models/bundle/bundle.ts';
+import {
+  type Bundle,
+  bankLayout,
+  bundleModel,
+  checkAdapterAnswers,
+  checkAnswers,
+  FILES,
+  readAdapter,
+  readBundle,
+} from '../models/bundle/bundle.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import { type Engine, emptyTensor, floatTensor, type Session, type TensorData } from '../models/engine/engine.ts';
+import { type Engine, emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
 import { dualSettings } from './decide/dual-state.ts';
 import { BatchSession } from './io/batch-session.ts';
 import { DualRunner } from './io/dual-runner.ts';
-import { type FromWorker, JobMemory, LARGEST_BATCH, RESULT, ResultMemory, type ResultShape, type ToWorker } from './io/protocol.ts';
+import {
+  type Bank,
+  type FromWorker,
+  JobMemory,
+  LARGEST_BATCH,
+  RESULT,
+  ResultMemory,
+  type ResultShape,
+  type ToWorker,
+} from './io/protocol.ts';
 import { StreamMemory } from './stream/stream-memory.ts';
 
 /**
@@ -14,8 +34,8 @@ import { StreamMemory } from './stream/stream-memory.ts';
  * answers into the shared results. A run blocks this thread and no other.
  */
 
-/** Rows of the adapter bank: none (0) and the bundle's own adapter (1). */
-const BANK_ROWS = 2;
+/** As `nice` counts: a tenth of the time where another thread wants it. */
+const BACKGROUND_PRIORITY = 10;
 
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
@@ -26,12 +46,9 @@ async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string): P
   return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine();
 }
 
-function adapterBank(bundle: Bundle): TensorData {
-  const layout = bankLayout(bundle.manifest);
-  const bank = new Float32Array(BANK_ROWS * layout.size);
-  const file = bundle.files.get(FILES.adapter);
-  if (file) bank.set(bankRow(bundle.manifest.adapter, layout, readAdapter(bundle, file, FILES.adapter)), layout.size);
-  return floatTensor(bank, [BANK_ROWS, layout.size]);
+/** Numbers of an output's row; 0 where the graph does not give it. */
+function outputSize({ outputs }: Session, wanted: string): number {
+  return Number(outputs.find(({ name }) => name === wanted)?.shape[1] ?? 0);
 }
 
 /** Numbers of a reference, R; 0 where the graph takes none. */
@@ -49,6 +66,7 @@ class Inference {
   readonly #window: Int16Array;
   readonly #feeds: Record<string, TensorData>;
   readonly #references: TensorData;
+  readonly #adapters: TensorData;
 
   constructor(
     sessions: { primary: Session; backup?: Session },
@@ -69,9 +87,10 @@ class Inference {
       referenceIndex: emptyTensor('int32', [LARGEST_BATCH]),
     };
     this.#window = this.#feeds.window.values as Int16Array;
-    // A row for each slot, after the one that is zero.
+    // A row for each slot, after the one that is zero. Memory that is not written is not resident.
+    this.#adapters = emptyTensor('float32', [streams + 1, bankLayout(bundle.manifest).size]);
     this.#references = emptyTensor('float32', [streams + 1, results.shape.features]);
-    const banks = { adapterBank: adapterBank(bundle), referenceBank: this.#references };
+    const banks = { adapterBank: this.#adapters, referenceBank: this.#references };
     const batches = (session: Session) => new BatchSession(session, this.#feeds, LARGEST_BATCH, banks);
     this.#runner = new DualRunner(
       batches(sessions.primary),
@@ -81,8 +100,9 @@ class Inference {
     );
   }
 
-  setReference(row: number, values: Float32Array): void {
-    (this.#references.values as Float32Array).set(values, row * values.length);
+  setRow(bank: Bank, row: number, values: Float32Array): void {
+    const { values: rows } = bank === 'reference' ? this.#references : this.#adapters;
+    (rows as Float32Array).set(values, row * values.length);
   }
 
   async decide(count: number): Promise<void> {
@@ -114,9 +134,13 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;
   const features = referenceSize(primary);
   const largestAnswerError = await checkAnswers(bundle, primary);
+  const ownAdapter = bundle.files.get(FILES.adapter);
+  if (ownAdapter) readAdapter(bundle, ownAdapter, FILES.adapter);
+  if (message.adapter) await checkAdapterAnswers(bundle, primary, message.adapter);
   const resultShape: ResultShape = {
     classes: bundle.manifest.classes.length,
     features,
+    embedding: outputSize(primary, 'embedding'),
     novelty: primary.outputs.some(({ name }) => name === 'novelty'),
     dual: backup !== undefined,
   };
@@ -131,7 +155,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
 
 /** The first runs of a session allocate its arena; no window shall pay for that, and no counter shall see it. */
 async function warmUp(sessions: readonly Session[], bundle: Bundle, { shape }: StreamMemory, features: number): Promise<void> {
-  const bank = adapterBank(bundle);
+  const bank = emptyTensor('float32', [1, bankLayout(bundle.manifest).size]);
   for (const session of sessions) {
     for (const count of [1, LARGEST_BATCH]) {
       await session.run({
@@ -159,13 +183,23 @@ async function run(count: number): Promise<void> {
   await inference!.compare(count);
 }
 
+/** Linux takes a thread's number where others want a process's; elsewhere the thread stays as it is. */
+function toBackground(): void {
+  try {
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), BACKGROUND_PRIORITY);
+  } catch {
+    // It runs seldom enough to do no harm.
+  }
+}
+
 /** One thing after the other: a session runs one batch at a time. */
 let queue: Promise<void> = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
   if (message.kind === 'stop') port.close();
+  else if (message.kind === 'background') toBackground();
   else if (message.kind === 'run') queue = queue.then(() => run(message.count));
-  else if (message.kind === 'reference') queue = queue.then(() => inference!.setReference(message.row, message.values));
+  else if (message.kind === 'row') queue = queue.then(() => inference!.setRow(message.bank, message.row, message.values));
   else {
     start(message).catch((error: unknown) => {
       if (!(error instanceof BundleRefusal)) throw error;

@@ -7,16 +7,36 @@ import { type Command, parseCommand } from './commands/command.ts';
 import { data } from './commands/data.ts';
 import { demo } from './commands/demo.ts';
 import { evaluate } from './commands/evaluate.ts';
+import { fleet } from './commands/fleet.ts';
+import { keys } from './commands/keys.ts';
 import { pack } from './commands/pack.ts';
+import { push } from './commands/push.ts';
 import { record } from './commands/record.ts';
 import { replay } from './commands/replay.ts';
 import { run } from './commands/run.ts';
+import { serve } from './commands/serve.ts';
 import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
 import { tune } from './commands/tune.ts';
 import { Refusal } from './refusal.ts';
 
-const COMMANDS: readonly Command[] = [demo, train, tune, evaluate, data, run, record, replay, simulate, pack, bench];
+const COMMANDS: readonly Command[] = [
+  demo,
+  train,
+  tune,
+  evaluate,
+  data,
+  run,
+  record,
+  replay,
+  simulate,
+  pack,
+  keys,
+  push,
+  fleet,
+  serve,
+  bench,
+];
 
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ verb }) => verb.length));

@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import type { Status } from '../../runtime/contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from '../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import type { LoadOrder, LoadReport } from './load-protocol.ts';
@@ -30,6 +31,7 @@ const latenciesMs = new Float64Array(schedule.windowsExpected);
 const latenessMs = new Float64Array(schedule.framesExpected);
 let [windowsDecided, duplicates, strangers, framesSent, mostBytesWaiting, startMs] = [0, 0, 0, 0, 0, 0];
 let ledger: LoadReport['ledger'];
+let adapters = 0;
 
 const fail = (error: Error) => {
   process.stderr.write(`load generator: ${error.message}\n`);
@@ -40,7 +42,9 @@ const listener = connect();
 listener.on('message', (topic, payload) => {
   const nowMs = performance.now() - startMs;
   if (topic === topics.status) {
-    ledger = (JSON.parse(payload.toString()) as { ledger?: LoadReport['ledger'] }).ledger;
+    const status = JSON.parse(payload.toString()) as Partial<Status>;
+    ledger = status.ledger;
+    adapters = Object.keys(status.running?.adapters ?? {}).length;
     return;
   }
   const stream = Number(streamOfTopic(topic).slice(1));
@@ -107,6 +111,7 @@ async function finish(): Promise<void> {
     mostBytesWaiting,
     cpuMs: (cpu.user + cpu.system) / 1000,
     ledger,
+    adapters,
   };
   process.stdout.write(`${JSON.stringify(report)}\n`);
   for (const client of [listener, ...senders.map((sender) => sender.client)]) await client.endAsync(true);

@@ -25,4 +25,6 @@ export interface LoadReport {
   readonly cpuMs: number;
   /** The gateway's own count after the last window; undefined where no status came that had settled. */
   readonly ledger: Ledger | undefined;
+  /** Streams of that status that have an adapter of their own. */
+  readonly adapters: number;
 }

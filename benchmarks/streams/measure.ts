@@ -1,10 +1,13 @@
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { readBundle } from '../../models/bundle/bundle.ts';
+import { bankLayout, readBundle } from '../../models/bundle/bundle.ts';
+import type { Manifest } from '../../models/bundle/schema/manifest.ts';
+import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { Random } from '../../models/networks/random.ts';
 import { type GatewayUse, startGatewayUnderTest } from './gateway-under-test.ts';
 import type { LoadOrder, LoadReport } from './load-protocol.ts';
 import { findMosquitto, startMosquitto } from './mosquitto.ts';
@@ -53,7 +56,8 @@ export interface StreamsResult {
     readonly otherThreads: number;
     readonly windowsPerRun: number;
   };
-  readonly adapters: string;
+  /** Streams that were decided with an adapter of their own, as the gateway says. */
+  readonly adapters: number;
   /** The gateway's own count; a window that it decided and whose diagnosis did not come was replaced by a newer one before it could be sent. */
   readonly decidedByGateway: number | undefined;
   readonly generator: { readonly sendLatenessMs: Quantiles; readonly cores: number; readonly mostBytesWaiting: number };
@@ -70,7 +74,8 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
   const found = findMosquitto();
   if (!found) return { skipped: 'mosquitto is not installed (Debian: apt-get install mosquitto)' };
   if (process.platform !== 'linux') return { skipped: 'processor time of other processes is read from /proc, which only Linux has' };
-  const { recipe } = (await readBundle(options.bundle)).manifest;
+  const { manifest } = await readBundle(options.bundle);
+  const { recipe } = manifest;
   const { streams, seconds, aligned, seed } = options;
   const plan: SchedulePlan = { streams, seconds, aligned, seed, frameSamples: FRAME_SAMPLES, ...recipe };
   const schedule = new Schedule(plan);
@@ -79,12 +84,14 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
   try {
     const broker = await startMosquitto(folder, found);
     closers.unshift(broker.stop);
+    await writeAdapters(join(folder, 'state', 'adapters'), manifest, streams);
     const configuration = {
       site: SITE,
       gateway: GATEWAY,
       bundle: options.bundle,
       broker: { url: broker.url },
       largestStreams: streams,
+      stateFolder: join(folder, 'state'),
     };
     const gateway = await startGatewayUnderTest(configuration, options.programs, folder, options.profile);
     closers.unshift(gateway.stop);
@@ -120,7 +127,7 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
       rssMb: rounded(rssMb, 1),
       aligned,
       cpu: cpuSplit(before, after, streamSeconds),
-      adapters: 'the bundle decides bare: the gateway cannot load an adapter a stream yet',
+      adapters: report.adapters,
       decidedByGateway: report.ledger?.windowsDecided,
       generator: {
         sendLatenessMs: report.sendLatenessMs,
@@ -139,6 +146,22 @@ export async function measureStreams(options: StreamsOptions): Promise<StreamsRe
     };
   } finally {
     for (const close of closers) await close();
+  }
+}
+
+/** An adapter of its own for each stream: small random numbers, so that no two streams are decided alike. */
+async function writeAdapters(folder: string, manifest: Manifest, streams: number): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const { parameters } = bankLayout(manifest);
+  for (let stream = 0; stream < streams; stream++) {
+    const random = new Random(stream + 1);
+    const tensors = Object.fromEntries(
+      parameters.map(({ name, shape, size }) => [
+        name,
+        { type: 'float32' as const, shape, values: Float32Array.from({ length: size }, () => 0.02 * random.normal()) },
+      ]),
+    );
+    await writeFile(join(folder, `s${stream}.safetensors`), encodeSafetensors({ tensors, metadata: { base: manifest.base } }));
   }
 }
 

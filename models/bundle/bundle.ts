@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { bankRow } from '../adapters/scheme.ts';
 import type { Model, Session, TensorData } from '../engine/engine.ts';
 import { ParameterLayout } from '../networks/parameters.ts';
 import { Random } from '../networks/random.ts';
@@ -62,6 +63,12 @@ async function readPlainFile(folder: string, name: string, largest: number): Pro
   }
 }
 
+/** Reads what a bundle says of itself, and the digest that it is known by; of its other files nothing is checked. @throws BundleRefusal */
+export async function readManifest(folder: string): Promise<Pick<Bundle, 'manifest' | 'digest'>> {
+  const bytes = await readPlainFile(folder, FILES.manifest, LARGEST_MANIFEST_BYTES);
+  return { manifest: parseManifest(new TextDecoder().decode(bytes)), digest: sha256(bytes) };
+}
+
 /**
  * Reads a bundle folder and checks all of it that can be checked without running it.
  *
@@ -69,8 +76,7 @@ async function readPlainFile(folder: string, name: string, largest: number): Pro
  * @throws BundleRefusal with a code of BUNDLE_REFUSALS
  */
 export async function readBundle(folder: string, parts: readonly PartName[] = ['core']): Promise<Bundle> {
-  const manifestBytes = await readPlainFile(folder, FILES.manifest, LARGEST_MANIFEST_BYTES);
-  const manifest = parseManifest(new TextDecoder().decode(manifestBytes));
+  const { manifest, digest } = await readManifest(folder);
   const files = new Map<string, Uint8Array>();
   for (const part of parts) {
     const listed = manifest.parts[part];
@@ -84,7 +90,7 @@ export async function readBundle(folder: string, parts: readonly PartName[] = ['
       files.set(name, bytes);
     }
   }
-  return openBundle(manifest, sha256(manifestBytes), files);
+  return openBundle(manifest, digest, files);
 }
 
 /** Checks a manifest and its files, already read and hashed, against each other. */
@@ -158,7 +164,7 @@ export function bundleModel({ files }: Bundle, name: string): Model {
  * @returns the adapter as trained, [P]
  * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
  */
-export function readAdapter({ manifest }: Bundle, bytes: Uint8Array, name: string): Float32Array {
+export function readAdapter({ manifest }: Pick<Bundle, 'manifest'>, bytes: Uint8Array, name: string): Float32Array {
   const { tensors, metadata } = decodeSafetensors(bytes, name);
   if (metadata.base !== manifest.base) {
     throw new BundleRefusal(
@@ -223,6 +229,33 @@ export async function checkAnswers(bundle: Bundle, session: Session): Promise<nu
     );
   }
   return worst;
+}
+
+/**
+ * Runs the inputs of the known answers with an adapter.
+ *
+ * @param adapter a safetensors file
+ * @throws BundleRefusal where it does not belong to this bundle, or gives logits that are not numbers
+ */
+export async function checkAdapterAnswers(bundle: Bundle, session: Session, adapter: Uint8Array): Promise<void> {
+  const { manifest, files } = bundle;
+  const layout = bankLayout(manifest);
+  const row = bankRow(manifest.adapter, layout, readAdapter(bundle, adapter, 'the adapter'));
+  const bank = new Float32Array(2 * layout.size);
+  bank.set(row, layout.size);
+  const { logits: _expected, ...inputs } = decodeSafetensors(files.get(FILES.answers) ?? new Uint8Array(), FILES.answers).tensors;
+  const adapterIndex = inputs.adapterIndex && {
+    ...inputs.adapterIndex,
+    values: (inputs.adapterIndex.values as Int32Array).slice().fill(1),
+  };
+  const feeds: Record<string, TensorData> = {
+    ...inputs,
+    adapterIndex,
+    adapterBank: { type: 'float32', shape: [2, layout.size], values: bank },
+  };
+  const { logits } = await session.run(feeds);
+  if (!(logits.values as Float32Array).every(Number.isFinite))
+    throw new BundleRefusal('bundle/answers', 'the adapter gives logits that are not numbers for the inputs of the known answers');
 }
 
 export type BundleDescription = Omit<Manifest, 'parts' | 'base'>;

@@ -96,6 +96,8 @@ export const statusSchema = z.strictObject({
   startedAt: z.iso.datetime().optional(),
   bundle: z.strictObject({ name: z.string(), digest: z.string() }).optional(),
   engine: z.strictObject({ name: z.string(), version: z.string() }).optional(),
+  /** SHA-256 of each stream's adapter, as the bank holds it; streams without one are decided by the base. */
+  running: z.strictObject({ adapters: z.record(z.string(), z.string()) }).optional(),
   streams: z.number().int().nonnegative().optional(),
   ledger: ledgerSchema.optional(),
   /** Absent where the bundle has no back-up network. */

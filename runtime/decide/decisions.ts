@@ -15,6 +15,8 @@ export interface WindowAnswer {
   /** [classes] */
   readonly probabilities: Float32Array;
   readonly novelty?: number;
+  /** Where the window lies for the primary network, [E]; absent where the back-up decided. */
+  readonly embedding?: Float32Array;
   /** [R], where the graph takes references. */
   readonly features?: Float32Array;
 }
@@ -51,6 +53,21 @@ export class Decisions {
   constructor(options: DecisionOptions, onCommissioned: OnCommissioned = () => {}) {
     this.#options = options;
     this.#onCommissioned = onCommissioned;
+  }
+
+  /** The decisions of another bundle: alarms go on, and what was known of healthy windows of another base does not. */
+  static after(old: Decisions, options: DecisionOptions, onCommissioned: OnCommissioned): Decisions {
+    const next = new Decisions(options, onCommissioned);
+    const move = (from: ReadonlyMap<string, StreamState>, to: Map<string, StreamState>) => {
+      for (const [name, { decider }] of from)
+        to.set(name, {
+          decider: StreamDecider.after(decider, options.settings, options.classes, options.stride),
+          commissioning: undefined,
+        });
+    };
+    move(old.#streams, next.#streams);
+    move(old.#gone, next.#gone);
+    return next;
   }
 
   decide(window: AnsweredWindow, { probabilities, novelty, features }: WindowAnswer): StreamDecision {

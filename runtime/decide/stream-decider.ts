@@ -49,6 +49,14 @@ export class StreamDecider {
     this.#novelty = new Float64Array(settings.smoothingWindows);
   }
 
+  /** Another bundle's decisions of the same stream: smoothing begins anew, the alarm does not. */
+  static after(old: StreamDecider, settings: DecisionSettings, classes: number, stride: number): StreamDecider {
+    const next = new StreamDecider(settings, classes, stride);
+    next.#condition = old.#condition;
+    next.#alarm = old.#alarm;
+    return next;
+  }
+
   get alarm(): AlarmState {
     return this.#alarm;
   }

@@ -1,5 +1,9 @@
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import mqtt, { type IClientOptions, type ISubscriptionMap, type MqttClient } from 'mqtt';
+
+import { PublishBatch } from './publish-batch.ts';
+import { SampleLane } from './sample-lane.ts';
 
 const FIRST_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 10_000;
@@ -12,6 +16,9 @@ const SUSPICIOUS = 4;
 
 /** MQTT 5.0, 3.14.2.1: the broker closes a connection because another has come with the same client identifier. */
 const SESSION_TAKEN_OVER = 0x8e;
+
+/** Bytes that wait for a slow broker; beyond them messages of QoS 0 are not taken. */
+const LARGEST_WAITING_BYTES = 4 << 20;
 
 /** Longest wait for the broker's answer to a goodbye, milliseconds. */
 const GOODBYE_MS = 1000;
@@ -36,9 +43,17 @@ export interface BrokerIdentity {
 }
 
 export interface BrokerEvents {
+  /**
+   * A message of QoS 0, before all else; its payload is valid during the call.
+   *
+   * @returns false where it is none of the samples, and comes again as any other message
+   */
+  onSamples?(topic: string, payload: Uint8Array): boolean;
   onMessage(topic: string, payload: Uint8Array, retained: boolean): void;
   /** Connected and subscribed: what waits may be sent. */
   onOnline(): void;
+  /** The broker has taken what waited: `post` takes more. */
+  onDrained?(): void;
   onOffline(): void;
   /** Something is not as it should be; may come often. */
   onTrouble(error: string): void;
@@ -59,6 +74,8 @@ export class BrokerLink {
   readonly #events: BrokerEvents;
   #identity: BrokerIdentity;
   #client: MqttClient | undefined;
+  /** Posted in this turn. */
+  #posted: PublishBatch | undefined;
   #timer: NodeJS.Timeout | undefined;
   #failures = 0;
   #closed = false;
@@ -84,9 +101,38 @@ export class BrokerLink {
    */
   publish(topic: string, payload: string | Uint8Array, retain: boolean, done?: (delivered: boolean) => void): boolean {
     if (!this.online || !this.#client) return false;
+    this.#writePosted();
     // Buffer is what mqtt.js writes as it is.
     const bytes = typeof payload === 'string' ? payload : Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength);
     this.#client.publish(topic, bytes, { qos: 1, retain }, done && ((error) => done(!error)));
+    return true;
+  }
+
+  /** Listens to another topic with QoS 0, on this connection and those to come. */
+  subscribe(topic: string): void {
+    this.#identity = { ...this.#identity, subscriptions: { ...this.#identity.subscriptions, [topic]: { qos: 0 } } };
+    if (!this.online) return;
+    this.#client?.subscribe(topic, { qos: 0 }, (error, granted) => {
+      if (error || granted?.some(({ qos }) => (qos as number) > 2)) this.#trouble(`the broker refuses to send ${topic}`);
+    });
+  }
+
+  unsubscribe(topic: string): void {
+    const { [topic]: _gone, ...subscriptions } = this.#identity.subscriptions;
+    this.#identity = { ...this.#identity, subscriptions };
+    if (this.online) this.#client?.unsubscribe(topic);
+  }
+
+  /**
+   * Sends a message with QoS 0: those of one turn are written together when it ends.
+   *
+   * @returns false where there is no connection, or the broker is so slow that too much waits
+   */
+  post(topic: string, payload: string, retain: boolean): boolean {
+    if (!this.online || !this.#client || !this.#posted) return false;
+    if (this.#client.stream.writableLength + this.#posted.length > LARGEST_WAITING_BYTES) return false;
+    if (this.#posted.length === 0) queueMicrotask(() => this.#writePosted());
+    this.#posted.add(topic, payload, retain);
     return true;
   }
 
@@ -104,6 +150,7 @@ export class BrokerLink {
     if (this.#closed) return;
     this.#closed = true;
     clearTimeout(this.#timer);
+    this.#writePosted();
     if (farewell && this.online)
       await within(GOODBYE_MS, (done) => {
         if (!this.publish(farewell.topic, farewell.payload, true, done)) done();
@@ -113,6 +160,10 @@ export class BrokerLink {
     this.#setOffline();
     if (client) await within(GOODBYE_MS, (done) => client.end(false, () => done()));
     client?.end(true);
+  }
+
+  #writePosted(): void {
+    if (this.#client && this.#posted && this.#posted.length > 0) this.#client.stream.write(this.#posted.take());
   }
 
   #connect(): void {
@@ -125,13 +176,17 @@ export class BrokerLink {
         // Both are done here.
         reconnectPeriod: 0,
         queueQoSZero: false,
+        manualConnect: true,
       });
+      this.#posted = new PublishBatch(client.options.protocolVersion ?? 4);
+      this.#layLane(client);
     } catch (error) {
       // A certificate that is none, or a file that has gone: may be mended while we wait.
       this.#fail(error as Error);
       return;
     }
     this.#client = client;
+    client.connect();
     let connectedMs: number | undefined;
     let ended = false;
     client.on('error', (error) => {
@@ -148,6 +203,9 @@ export class BrokerLink {
       this.health.connections++;
       // Nagle's algorithm with delayed acknowledgements would hold a small message back for 40 ms.
       (client.stream as Partial<Socket>).setNoDelay?.(true);
+      client.stream.on('drain', () => {
+        if (client === this.#client && this.online) this.#events.onDrained?.();
+      });
       client.subscribe(this.#identity.subscriptions, (error, granted) => {
         if (client !== this.#client || ended) return;
         const refused = granted?.filter(({ qos }) => (qos as number) > 2).map(({ topic }) => topic) ?? [];
@@ -177,6 +235,30 @@ export class BrokerLink {
     });
   }
 
+  /** Reads samples off a client's connection before the client does: it reads by `pipe`, so that is what becomes another. */
+  #layLane(client: MqttClient): void {
+    // Private to mqtt.js's types, and the only place at which a connection is there before it is read.
+    const own = client as unknown as { streamBuilder(client: MqttClient): Duplex };
+    const build = own.streamBuilder;
+    own.streamBuilder = (given) => {
+      const stream = build(given);
+      stream.pipe = <T extends NodeJS.WritableStream>(parser: T): T => {
+        const lane = new SampleLane(
+          client.options.protocolVersion ?? 4,
+          (topic, payload) => client === this.#client && (this.#events.onSamples?.(topic, payload) ?? false),
+          (bytes) => {
+            if (!parser.write(bytes)) stream.pause();
+          },
+        );
+        parser.on('drain', () => stream.resume());
+        stream.on('data', (bytes: Buffer) => lane.push(bytes));
+        stream.on('end', () => parser.end());
+        return parser;
+      };
+      return stream;
+    };
+  }
+
   #fail(error: Error): void {
     this.health.failed++;
     this.#trouble(error.message);
@@ -194,6 +276,7 @@ export class BrokerLink {
   #discard(lost: boolean): void {
     const client = this.#client;
     this.#client = undefined;
+    this.#posted = undefined;
     this.#setOffline();
     client?.end(lost);
     // A goodbye waits for what is in flight; a broker that does not answer must not keep the client.

@@ -132,6 +132,10 @@ function gatewaySchema(folder: string) {
       .min(1)
       .default(process.env.STATE_DIRECTORY ?? './state')
       .transform((path) => resolve(folder, path)),
+    /** Adapters that streams begin with, by stream; what the gateway was sent or has learned since lies in stateFolder/adapters and goes before. */
+    adapters: z.record(topicName, fileSetting(folder)).default({}),
+    /** Signed updates over the broker; without it there are none. `root`: the repository's root.json, as it is when the gateway is installed. */
+    update: z.strictObject({ root: fileSetting(folder) }).optional(),
     outbox: z.strictObject({ largestBytes: z.number().int().min(65_536) }).default({ largestBytes: 64 * 1024 * 1024 }),
     http: z.strictObject({ port: z.number().int().min(0).max(65_535), host: z.string().min(1).default('127.0.0.1') }).optional(),
   });

@@ -134,7 +134,7 @@ export class DualRunner {
   /** Copies a model's answer into the results. */
   #take(model: Model, row: number): void {
     const session = this.#sessions[model]!;
-    const { probabilities, features, novelty, states, models, shape } = this.#results;
+    const { probabilities, features, embedding, novelty, states, models, shape } = this.#results;
     const made = session.output('probabilities');
     for (let at = row * shape.classes; at < (row + 1) * shape.classes; at++) {
       probabilities[at] = made[at];
@@ -142,12 +142,13 @@ export class DualRunner {
     }
     models[row] = MODEL[model];
     if (model === 'backup' && states[row] === RESULT.decided) this.#results.count('decidedByBackup');
-    // The back-up measures neither: NaN is "not measured", and no window of commissioning.
+    // The back-up measures none of these: NaN is "not measured", and no window of commissioning. Its embedding lies in another space.
     const own = model === 'primary';
+    if (own && shape.embedding > 0) copyRow(session.output('embedding'), embedding, row, shape.embedding);
     if (shape.novelty) novelty[row] = own ? session.output('novelty')[row] : Number.NaN;
     if (shape.features === 0) return;
-    const measured = own ? session.output('features') : undefined;
-    for (let at = row * shape.features; at < (row + 1) * shape.features; at++) features[at] = measured ? measured[at] : Number.NaN;
+    if (own) copyRow(session.output('features'), features, row, shape.features);
+    else features.fill(Number.NaN, row * shape.features, (row + 1) * shape.features);
   }
 
   #anyNotFinite(count: number): boolean {
@@ -197,6 +198,10 @@ export class DualRunner {
     if (mode === 'backup') this.#results.count(cause!);
     else if (before === 'backup') this.#results.count('returns');
   }
+}
+
+function copyRow(from: Float32Array, to: Float32Array, row: number, width: number): void {
+  for (let at = row * width; at < (row + 1) * width; at++) to[at] = from[at];
 }
 
 /** Column of the largest number of a row; -1 where a number is missing. */

@@ -4,7 +4,7 @@ import { BundleRefusal, type BundleRefusalCode } from '../../models/bundle/schem
 import type { WindowAnswer } from '../decide/decisions.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { StreamMemory } from '../stream/stream-memory.ts';
-import { type FromWorker, JobMemory, ResultMemory, type ToWorker } from './protocol.ts';
+import { type FromWorker, JobMemory, MODEL, ResultMemory, type ToWorker } from './protocol.ts';
 
 export interface InferenceOptions {
   readonly bundleFolder: string;
@@ -12,6 +12,8 @@ export interface InferenceOptions {
   readonly engine: 'onnxruntime' | 'wasm';
   /** Folder with inference-worker.js and the .wasm files, as a URL with a closing slash. */
   readonly programs: URL;
+  /** An adapter on trial, a safetensors file: it must fit the bundle, and give numbers for the known answers. */
+  readonly adapter?: Uint8Array;
 }
 
 export interface BatchResult {
@@ -48,7 +50,7 @@ export class InferenceThread {
    * @throws BundleRefusal where the bundle is refused
    */
   static async start(
-    { bundleFolder, memory, engine, programs }: InferenceOptions,
+    { bundleFolder, memory, engine, programs, adapter }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
     const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
@@ -62,6 +64,7 @@ export class InferenceThread {
       jobs: jobs.buffer,
       engine,
       wasmFolder: fileURLToPath(programs),
+      adapter,
     };
     worker.postMessage(start);
     const first = await new Promise<FromWorker>((resolve, reject) => {
@@ -93,11 +96,15 @@ export class InferenceThread {
 
   /** What the graph gave for a window of the last batch: views, to be read before the next. */
   answer(row: number): WindowAnswer {
-    const { probabilities, features, novelty, shape } = this.results;
+    const { probabilities, features, embedding, novelty, models, shape } = this.results;
     return {
       probabilities: probabilities.subarray(row * shape.classes, (row + 1) * shape.classes),
       // NaN: decided by the back-up, which does not measure it.
       novelty: shape.novelty && Number.isFinite(novelty[row]) ? novelty[row] : undefined,
+      embedding:
+        shape.embedding > 0 && models[row] === MODEL.primary
+          ? embedding.subarray(row * shape.embedding, (row + 1) * shape.embedding)
+          : undefined,
       features: shape.features > 0 ? features.subarray(row * shape.features, (row + 1) * shape.features) : undefined,
     };
   }
@@ -107,7 +114,22 @@ export class InferenceThread {
     const { features } = this.results.shape;
     if (row === 0 || values.length !== features)
       throw new RangeError(`a reference of ${values.length} numbers for row ${row}, where the graph takes ${features}`);
-    this.#worker.postMessage({ kind: 'reference', row, values } satisfies ToWorker);
+    this.#worker.postMessage({ kind: 'row', bank: 'reference', row, values } satisfies ToWorker);
+  }
+
+  /**
+   * Windows whose job names this row are decided with this adapter, from the next batch on. Row 0 stays zero.
+   *
+   * @param values as `bankRow` makes them, [P]; the thread takes their memory
+   */
+  setAdapter(row: number, values: Float32Array<ArrayBuffer>): void {
+    if (row === 0) throw new RangeError('row 0 of the adapter bank is the base itself');
+    this.#worker.postMessage({ kind: 'row', bank: 'adapter', row, values } satisfies ToWorker, [values.buffer]);
+  }
+
+  /** Lets every other thread go first, for good: the system does not give the priority back. */
+  toBackground(): void {
+    this.#worker.postMessage({ kind: 'background' } satisfies ToWorker);
   }
 
   async stop(): Promise<void> {

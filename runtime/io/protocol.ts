@@ -5,6 +5,9 @@ import type { StreamMemoryShape } from '../stream/stream-memory.ts';
 /** Windows in one run of the model at the most. */
 export const LARGEST_BATCH = 64;
 
+/** Rows that windows name in their jobs. */
+export type Bank = 'reference' | 'adapter';
+
 /** What the gateway's thread sends the inference thread. */
 export type ToWorker =
   | {
@@ -15,11 +18,15 @@ export type ToWorker =
       readonly jobs: SharedArrayBuffer;
       readonly engine: 'onnxruntime' | 'wasm';
       readonly wasmFolder: string;
+      /** An adapter on trial, a safetensors file: the known answers are asked with it too. */
+      readonly adapter?: Uint8Array;
     }
+  /** From now on this thread has time only when no other wants it. */
+  | { readonly kind: 'background' }
   /** Runs the first `count` windows that lie in the shared jobs. */
   | { readonly kind: 'run'; readonly count: number }
-  /** Writes a row of the reference bank, [R]. */
-  | { readonly kind: 'reference'; readonly row: number; readonly values: Float32Array }
+  /** Writes a row of a bank: of references [R], or of adapters [P] as `bankRow` makes them. */
+  | { readonly kind: 'row'; readonly bank: Bank; readonly row: number; readonly values: Float32Array }
   | { readonly kind: 'stop' };
 
 export type FromWorker =
@@ -91,6 +98,8 @@ export interface ResultShape {
   readonly classes: number;
   /** Numbers of a reference, R; 0 where the graph takes none. */
   readonly features: number;
+  /** Numbers of an embedding, E; 0 where the graph gives none. */
+  readonly embedding: number;
   /** Whether the graph measures novelty. */
   readonly novelty: boolean;
   /** Whether the bundle has a back-up. */
@@ -110,6 +119,8 @@ export class ResultMemory {
   readonly probabilities: Float32Array;
   /** [LARGEST_BATCH, R] */
   readonly features: Float32Array;
+  /** [LARGEST_BATCH, E] */
+  readonly embedding: Float32Array;
   /** [LARGEST_BATCH] */
   readonly novelty: Float32Array;
   readonly states: Uint8Array;
@@ -117,14 +128,21 @@ export class ResultMemory {
   readonly #dual: Uint32Array;
 
   constructor(shape: ResultShape, buffer?: SharedArrayBuffer) {
-    const { classes, features } = shape;
-    const words = LARGEST_BATCH * (classes + features + 1);
+    const { classes, features, embedding } = shape;
+    const words = LARGEST_BATCH * (classes + features + embedding + 1);
     const dual = 1 + COUNTERS.length;
     this.shape = shape;
     this.buffer = buffer ?? new SharedArrayBuffer(4 * (words + dual) + 2 * LARGEST_BATCH);
-    this.probabilities = new Float32Array(this.buffer, 0, LARGEST_BATCH * classes);
-    this.features = new Float32Array(this.buffer, 4 * LARGEST_BATCH * classes, LARGEST_BATCH * features);
-    this.novelty = new Float32Array(this.buffer, 4 * LARGEST_BATCH * (classes + features), LARGEST_BATCH);
+    let at = 0;
+    const next = (width: number) => {
+      const rows = new Float32Array(this.buffer, at, LARGEST_BATCH * width);
+      at += rows.byteLength;
+      return rows;
+    };
+    this.probabilities = next(classes);
+    this.features = next(features);
+    this.embedding = next(embedding);
+    this.novelty = next(1);
     this.#dual = new Uint32Array(this.buffer, 4 * words, dual);
     this.states = new Uint8Array(this.buffer, 4 * (words + dual), LARGEST_BATCH);
     this.models = new Uint8Array(this.buffer, 4 * (words + dual) + LARGEST_BATCH, LARGEST_BATCH);

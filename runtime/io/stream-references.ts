@@ -26,6 +26,16 @@ export class StreamReferences {
     this.#onWriteError = onWriteError;
   }
 
+  /** The same references in another inference thread that runs the same base. */
+  movedTo(inference: Pick<InferenceThread, 'setReference'>): StreamReferences {
+    return new StreamReferences(inference, this.#store, this.#base, this.#known, this.#onWriteError);
+  }
+
+  /** The reference of a stream, [R]. */
+  of(stream: string): Float32Array | undefined {
+    return this.#known.get(stream)?.values;
+  }
+
   /** A stream was given a slot. @returns its row of the reference bank; 0 where it has no reference yet */
   open(stream: string, slot: number): number {
     const known = this.#known.get(stream);

@@ -15,8 +15,8 @@ export interface WindowJob {
   readonly endDeviceUs: number;
   /** Clock of the gateway when the window's last frame arrived, milliseconds. */
   readonly arrivedMs: number;
+  /** Rows of the adapter bank and of the reference bank; 0 for none. */
   readonly adapter: number;
-  /** Row of the reference bank; 0 for none. */
   readonly reference: number;
   /** Physical units a code of each channel, as they were when the window was taken. */
   readonly scales: Float32Array;
@@ -38,8 +38,8 @@ export interface StreamOptions {
 
 /** What others are told of a stream's place in the rings. */
 export interface StreamHooks {
-  /** A stream was given a slot. @returns the row of the reference bank that it is decided with; 0 for none */
-  readonly onOpen?: (name: string, slot: number) => number;
+  /** A stream was given a slot. @returns the rows of the two banks that it is decided with; 0 for none */
+  readonly onOpen?: (name: string, slot: number) => { readonly reference: number; readonly adapter: number };
   /** A stream was silent for so long that its slot is free again. */
   readonly onFree?: (name: string, slot: number) => void;
 }
@@ -185,7 +185,7 @@ export class StreamGateway {
     this.#parked.delete(name);
     this.#slots[slot] = stream;
     this.#streams.set(name, stream);
-    stream.reference = this.#hooks.onOpen?.(name, slot) ?? 0;
+    Object.assign(stream, this.#hooks.onOpen?.(name, slot));
     return stream;
   }
 
@@ -193,6 +193,17 @@ export class StreamGateway {
   setReference(name: string, row: number): void {
     const stream = this.#streams.get(name);
     if (stream) stream.reference = row;
+  }
+
+  /** The same for the adapter bank. */
+  setAdapter(name: string, row: number): void {
+    const stream = this.#streams.get(name);
+    if (stream) stream.adapter = row;
+  }
+
+  /** Calls for each stream that has a slot. */
+  forEach(of: (name: string, slot: number) => void): void {
+    for (const { name, index } of this.#streams.values()) of(name, index);
   }
 
   /** The slot of a stream, while it has one. */
@@ -242,9 +253,19 @@ export class StreamGateway {
     return true;
   }
 
-  /** Takes up to `largest` waiting windows out of the queue, oldest first; they count as waiting until they are settled. */
+  /**
+   * Takes up to `largest` waiting windows out of the queue, oldest first; they count as waiting until they are settled. Those that newer samples
+   * have overwritten are refused here: a model that is late must not spend its time on what is lost, or it would be late for ever.
+   */
   take(largest: number): WindowJob[] {
-    const jobs = this.#waiting.splice(0, largest);
+    const jobs: WindowJob[] = [];
+    let seen = 0;
+    for (; seen < this.#waiting.length && jobs.length < largest; seen++) {
+      const job = this.#waiting[seen];
+      if (this.#memory.holds(job.stream, job.end)) jobs.push(job);
+      else this.#settled(job.stream, 'overrun');
+    }
+    this.#waiting.splice(0, seen);
     this.#running += jobs.length;
     return jobs;
   }

@@ -98,6 +98,27 @@ describe('the inference thread', () => {
     expect(compared).toBeGreaterThanOrEqual((4 * 64) / 16);
   });
 
+  it('decides a stream with its own adapter from the next batch on, and the others of the batch without', async () => {
+    const { thread, run } = await startThread(tiny.folder);
+    const { size } = bankLayout(tiny.bundle.manifest);
+    const values = numbers(size, 78, -0.3, 0.3);
+    const rows = new Float32Array(2 * size);
+    rows.set(values, size);
+    const given = { adapterBank: { type: 'float32' as const, shape: [2, size], values: rows } };
+    const index = (row: number) => ({ ...given, adapterIndex: { type: 'int32' as const, shape: [1], values: Int32Array.of(row) } });
+    const [without] = await asked(tiny.bundle, FILES.infer, [1], index(0));
+    const [own] = await asked(tiny.bundle, FILES.infer, [1], index(1));
+    const of = (made: Record<string, TensorData>, name: string) => made[name].values as Float32Array;
+    expect(largestError(of(own, 'probabilities'), of(without, 'probabilities'))).toBeGreaterThan(1e-3);
+    thread.setAdapter(STREAMS, Float32Array.from(values));
+    await run([jobOf(1, { adapter: STREAMS }), jobOf(1)]);
+    for (const [row, expected] of [own, without].entries()) {
+      expect(largestError(thread.answer(row).probabilities, of(expected, 'probabilities'))).toBeLessThan(1e-5);
+      expect(largestError(thread.answer(row).embedding!, of(expected, 'embedding'))).toBeLessThan(1e-4);
+    }
+    expect(() => thread.setAdapter(0, Float32Array.from(values))).toThrow(RangeError);
+  });
+
   it('gives neither features nor novelty where the graph has none', async () => {
     const { thread, run } = await startThread(tiny.folder);
     await run([jobOf(0)]);

@@ -34,8 +34,8 @@ export function tinyRecordings(seconds = 4, seed = 5): Recording[] {
   );
 }
 
-/** A whole bundle in a folder of its own: real graphs with untrained weights. */
-export async function makeTinyBundle(): Promise<{ folder: string; bundle: Bundle }> {
+/** A whole bundle in a folder of its own: real graphs with untrained weights. @param seed of the weights */
+export async function makeTinyBundle(seed = 2): Promise<{ folder: string; bundle: Bundle }> {
   const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-bundle-')), 'bundle');
   const engine = await createOnnxruntimeEngine();
   const recordings = tinyRecordings();
@@ -44,7 +44,7 @@ export async function makeTinyBundle(): Promise<{ folder: string; bundle: Bundle
   const untrained = async (options: Parameters<typeof createNetwork>[0]) => {
     const network = createNetwork(options);
     const statistics = await measureStatistics(engine, network, windows);
-    return { options, weights: { parameters: network.parameters.initialize(new Random(2)), statistics } };
+    return { options, weights: { parameters: network.parameters.initialize(new Random(seed)), statistics } };
   };
   const bundle = await makeBundle(
     folder,

@@ -4,6 +4,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type BrokerEvents, BrokerLink } from '../../../runtime/io/broker-link.ts';
 import { brokerOptions } from '../../../runtime/io/broker-options.ts';
@@ -106,50 +107,76 @@ describe('a link to a broker', () => {
 });
 
 describe('the newest messages', () => {
-  it('wait one a topic while there is no connection; what a newer one replaced is counted', () => {
-    let online = false;
+  function sender() {
     const sent: string[] = [];
-    const messages = new LatestMessages((topic, payload, _retain, done) => {
-      if (online) {
-        sent.push(`${topic}=${payload}`);
-        done(true);
-      }
-      return online;
+    const line = { open: true };
+    const messages = new LatestMessages((topic, payload) => {
+      if (line.open) sent.push(`${topic}=${payload}`);
+      return line.open;
     });
+    return { sent, line, messages };
+  }
+
+  it('wait one a topic while there is no connection; what a newer one replaced is counted', () => {
+    const { sent, line, messages } = sender();
+    line.open = false;
     for (let n = 0; n < 5; n++) for (const topic of ['a', 'b']) messages.send(topic, `${n}`);
     expect(messages).toMatchObject({ waiting: 2, replaced: 8 });
-    online = true;
+    line.open = true;
     messages.flush();
-    expect(sent.sort()).toEqual(['a=4', 'b=4']);
+    expect(sent).toEqual(['a=4', 'b=4']);
+    expect(messages.waiting).toBe(0);
   });
 
-  it('are bounded while the broker does not answer, and go when it does', () => {
-    const dones: ((delivered: boolean) => void)[] = [];
-    const sent: string[] = [];
-    const messages = new LatestMessages((topic, payload, _retain, done) => {
-      sent.push(`${topic}=${payload}`);
-      dones.push(done);
-      return true;
-    }, 3);
-    for (let n = 0; n < 5; n++) messages.send(`t${n}`, '1');
-    expect(sent).toHaveLength(3);
-    expect(messages.waiting).toBe(2);
-    dones.shift()!(true);
-    expect(sent).toHaveLength(4);
-  });
-
-  it('in flight on a connection that is lost wait again: of one topic the newest', () => {
-    const sent: { payload: string; done: (delivered: boolean) => void }[] = [];
-    const messages = new LatestMessages((_topic, payload, _retain, done) => {
-      sent.push({ payload, done });
-      return true;
-    });
-    for (const payload of ['old', 'new']) messages.send('t', payload);
-    // In either order: which answer comes first is not ours to say.
-    for (const { done } of sent.splice(0).reverse()) done(false);
+  it('that are not known to have arrived wait again when the connection is lost: of one topic the newest', () => {
+    const { sent, line, messages } = sender();
+    messages.send('known', '1');
+    messages.send('t', 'old');
+    messages.confirm(1);
+    messages.send('t', 'new');
+    line.open = false;
+    messages.interrupted();
     expect(messages).toMatchObject({ waiting: 1, replaced: 1 });
+    messages.send('t', 'newest');
+    expect(messages).toMatchObject({ waiting: 1, replaced: 2 });
+    line.open = true;
     messages.flush();
-    expect(sent.map(({ payload }) => payload)).toEqual(['new']);
+    expect(sent.slice(3)).toEqual(['t=newest']);
+  });
+
+  it('are each known to have arrived, sent again or counted, whatever happens when', () => {
+    const step = fc.oneof(
+      fc.record({ do: fc.constant('send' as const), topic: fc.constantFrom('a', 'b', 'c') }),
+      fc.record({ do: fc.constantFrom('open' as const, 'lose' as const, 'confirm' as const) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const { sent, line, messages } = sender();
+        let made = 0;
+        // What the broker has: all that was sent before the last confirmation, and nothing of what was sent after it on a lost connection.
+        let [confirmed, before]: [string[], number] = [[], 0];
+        for (const one of steps) {
+          if (one.do === 'send') messages.send(one.topic, `${made++}`);
+          else if (one.do === 'confirm' && line.open) {
+            messages.confirm(messages.sent);
+            confirmed = confirmed.concat(sent.slice(before));
+            before = sent.length;
+          } else if (one.do === 'lose' && line.open) {
+            line.open = false;
+            messages.interrupted();
+            before = sent.length;
+          } else if (one.do === 'open' && !line.open) {
+            line.open = true;
+            messages.flush();
+          }
+        }
+        line.open = true;
+        messages.flush();
+        const arrived = new Set(confirmed.concat(sent.slice(before)));
+        expect(messages.waiting).toBe(0);
+        expect(arrived.size + messages.replaced).toBe(made);
+      }),
+    );
   });
 });
 

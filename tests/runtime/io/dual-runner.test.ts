@@ -76,7 +76,7 @@ async function runnerOf(backupGraph: string | undefined, more: Partial<DualSetti
   const load = async (graph: string) => new FaultySession(await engine.load(bundleModel(bundle, graph)));
   const primary = await load(FILES.infer);
   const backup = backupGraph === undefined ? undefined : await load(backupGraph);
-  const results = new ResultMemory({ classes: CLASSES, features: 0, novelty: false, dual: backup !== undefined });
+  const results = new ResultMemory({ classes: CLASSES, features: 0, embedding: 0, novelty: false, dual: backup !== undefined });
   const batches = (session: Session) => new BatchSession(session, feeds, LARGEST, banks);
   // On a machine at work on other things any run may be slow; the test of slowness says so itself.
   const settings = { ...dualSettings(256), latencyBudgetMs: Number.POSITIVE_INFINITY, ...more };

@@ -71,27 +71,38 @@ describe('slots of streams', () => {
     expect(gateway.take(1).map(({ endSequence }) => endSequence)).toEqual([24]);
   });
 
-  it('are told of, and windows carry the reference that belongs to them', () => {
+  it('are told of, and windows carry the reference and the adapter that belong to them', () => {
     const told: string[] = [];
     const gateway = gatewayOf({
       onOpen: (name, slot) => {
         told.push(`${name} opens ${slot}`);
-        return name === 'b' ? slot + 1 : 0;
+        return { reference: name === 'b' ? slot + 1 : 0, adapter: 0 };
       },
       onFree: (name, slot) => told.push(`${name} frees ${slot}`),
     });
     for (const name of ['a', 'b']) for (const sequence of [0, 8]) gateway.accept(name, frameAt(sequence), 0);
     gateway.setReference('a', 1);
+    gateway.setAdapter('a', 1);
     gateway.accept('a', frameAt(16), 0);
-    expect(gateway.take(9).map(({ name, reference }) => [name, reference])).toEqual([
-      ['a', 0],
-      ['b', 2],
-      ['a', 1],
+    expect(gateway.take(9).map(({ name, reference, adapter }) => [name, reference, adapter])).toEqual([
+      ['a', 0, 0],
+      ['b', 2, 0],
+      ['a', 1, 1],
     ]);
     const empty = gatewayOf({ onFree: (name, slot) => told.push(`${name} frees ${slot}`) });
     empty.accept('c', frameAt(0), 0);
     empty.freeIdle(IDLE_MS, IDLE_MS);
     expect(told).toEqual(['a opens 0', 'b opens 1', 'c frees 0']);
+  });
+});
+
+describe('windows that were overwritten while they waited', () => {
+  it('are refused without being taken, and the newer ones are', () => {
+    const gateway = gatewayOf();
+    for (let sequence = 0; sequence < 128; sequence += 8) gateway.accept('a', frameAt(sequence), 0);
+    // A ring holds four windows, and a reader keeps one of distance: those that end within the last 40 samples are whole.
+    expect(gateway.take(2).map(({ endSequence }) => endSequence)).toEqual([96, 104]);
+    expect(gateway.ledger()).toMatchObject({ windowsExpected: 15, windowsDecided: 0, windowsWaiting: 5, windowsRefused: { overrun: 10 } });
   });
 });
 

@@ -1,0 +1,81 @@
+import { afterStart, afterUnproved } from '../update/machine.ts';
+import { activeSlot, type UpdateRecord } from '../update/record.ts';
+import type { AdapterStore } from './adapter-store.ts';
+import type { UpdateStorage } from './update-storage.ts';
+
+/** What decides, as far as a start must know it. */
+interface Deciding {
+  status(): { readonly bundle?: { readonly digest: string } };
+  stop(): Promise<void>;
+}
+
+export interface ProvedStart<T> {
+  readonly loop: T;
+  readonly record: UpdateRecord;
+  /** Of the bundle that decides. */
+  readonly folder: string;
+}
+
+/**
+ * Starts the bundle that the pointer names; where that cannot be proved on this machine, the one that decided before it, and at last the
+ * configuration's. So a gateway is never without a model, and no model decides that is not what was signed.
+ *
+ * @param start proves the bundle in a folder by its digests and known answers, and makes it ready to decide
+ * @param onTrouble something is not as it should be, and the gateway goes on
+ * @throws what `start` throws for the configuration's bundle
+ */
+export async function startProved<T extends Deciding>(
+  storage: UpdateStorage,
+  factoryFolder: string,
+  adapters: Pick<AdapterStore, 'write' | 'remove'>,
+  start: (folder: string) => Promise<T>,
+  onTrouble: (error: string) => void,
+): Promise<ProvedStart<T>> {
+  const before = await storage.open();
+  let record = await settleAdapters(afterStart(before), storage, adapters, onTrouble);
+  const save = async () => {
+    // A disk that takes nothing must not keep the gateway from deciding.
+    await storage.write(record).catch((error: Error) => onTrouble(`the pointer cannot be written: ${error.message}`));
+  };
+  // Counted before anything runs: what ends this process must have left its trace.
+  if (record !== before) await save();
+  for (;;) {
+    const slot = activeSlot(record);
+    const folder = storage.activeFolder(record) ?? factoryFolder;
+    try {
+      const loop = await start(folder);
+      const digest = loop.status().bundle?.digest;
+      if (!slot || digest === slot.digest) return { loop, record, folder };
+      await loop.stop();
+      throw new Error(`${folder} holds bundle ${digest?.slice(0, 12)} where ${slot.digest.slice(0, 12)} should decide`);
+    } catch (error) {
+      if (!slot) throw error;
+      const { message } = error as Error;
+      onTrouble(`${slot.deployment} cannot decide: ${message}`);
+      record = await settleAdapters(afterUnproved(record, `update/bundle: ${message}`), storage, adapters, onTrouble);
+      await save();
+    }
+  }
+}
+
+/** Adapters that were on their way to where they decide when the power went. */
+async function settleAdapters(
+  record: UpdateRecord,
+  storage: UpdateStorage,
+  adapters: Pick<AdapterStore, 'write' | 'remove'>,
+  onTrouble: (error: string) => void,
+): Promise<UpdateRecord> {
+  if (record.unsettled.length === 0) return record;
+  for (const stream of record.unsettled) {
+    const inUse = record.adapters[stream];
+    try {
+      const bytes = inUse && (await storage.objects.proves(inUse.digest)) ? await storage.objects.read(inUse.digest) : undefined;
+      if (bytes) await adapters.write(stream, bytes);
+      else adapters.remove(stream);
+    } catch (error) {
+      onTrouble(`the adapter of ${stream}: ${(error as Error).message}`);
+      return record;
+    }
+  }
+  return { ...record, unsettled: [] };
+}

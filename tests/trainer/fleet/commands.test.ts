@@ -1,0 +1,66 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Command, parseCommand } from '../../../trainer/commands/command.ts';
+import { fleet } from '../../../trainer/commands/fleet.ts';
+import { keys } from '../../../trainer/commands/keys.ts';
+import { push } from '../../../trainer/commands/push.ts';
+import { serve } from '../../../trainer/commands/serve.ts';
+import { createRepository } from '../../../trainer/fleet/authority.ts';
+import { type EmbeddedBroker, startEmbeddedBroker } from '../../../trainer/io/broker.ts';
+import { makeTinyBundle } from '../../support/tiny-bundle.ts';
+
+const COMMANDS: Readonly<Record<string, Command>> = { fleet, keys, push, serve };
+
+let folder: string;
+let bundle: string;
+let broker: EmbeddedBroker;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tremolo-commands-'));
+  bundle = (await makeTinyBundle()).folder;
+  broker = await startEmbeddedBroker();
+  await createRepository(join(folder, 'fleet'), { folder: join(folder, 'root'), keys: 1, threshold: 1 }, ['plant'], new Date());
+});
+afterAll(async () => {
+  await broker.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+describe('bad input to push, keys, fleet and serve is refused in one line', () => {
+  it.each([
+    [['push'], /usage\/arguments/],
+    [['push', 'BUNDLE', '--to', 'hall'], /usage\/selector/],
+    [['push', 'BUNDLE', '--to', 'plant/a,colour=red'], /usage\/selector: .*version/],
+    [['push', 'BUNDLE', '--to', 'plant/z*'], /usage\/selector: .*the broker knows/],
+    [['push', 'BUNDLE', '--to', 'plant/a', '--waves', '0'], /usage\/waves/],
+    [['push', 'BUNDLE', '--to', 'plant/a', '--silent-after', '30s'], /usage\/arguments: --silent-after/],
+    [['push', 'BUNDLE', '--to', 'plant/a', '--stream', 's'], /usage\/arguments/],
+    [['push', 'BUNDLE', '--to', 'north/a'], /fleet\/site: .*tremolo keys site north/],
+    [['push', '/nowhere', '--to', 'plant/a'], /push\/cargo/],
+    [['push', '--resume', 'x'], /fleet\/rollout/],
+    [['push', '--resume', '../x'], /fleet\/rollout/],
+    [['fleet'], /usage\/arguments/],
+    [['fleet', 'abort', 'x'], /fleet\/rollout/],
+    [['fleet', 'pause'], /fleet\/rollout/],
+    [['keys'], /usage\/arguments/],
+    [['keys', 'rotate', 'everything'], /usage\/choice/],
+    [['keys', 'site', 'a/b'], /usage\/name/],
+    [['serve', '--repository', '/nowhere'], /fleet\/repository/],
+    [['serve', '--broker', 'localhost'], /usage\/broker/],
+  ])('tremolo %s', async (words, message) => {
+    const [verb, ...args] = words.map((word) => (word === 'BUNDLE' ? bundle : word));
+    const common = [
+      ...(args.includes('--repository') ? [] : ['--repository', join(folder, 'fleet')]),
+      ...(args.includes('--broker') || verb === 'keys' ? [] : ['--broker', broker.url]),
+    ];
+    const run = async () => COMMANDS[verb].run(parseCommand(COMMANDS[verb], [...args, ...common]), new AbortController().signal);
+    const error: Error & { code?: string } = await run().then(
+      () => new Error('was taken'),
+      (refusal) => refusal,
+    );
+    expect(error.name).toBe('Refusal');
+    expect(`${error.code}: ${error.message}`).toMatch(message);
+    expect(error.message).not.toContain('\n');
+  });
+});

@@ -1,0 +1,148 @@
+import type { GatewayWatch } from '../fleet/gateway-watch.ts';
+import { askBroker } from '../fleet/known-gateways.ts';
+import type { Repository } from '../fleet/repository.ts';
+import { hasGoneBack, isOpen, pause, type Rollout, withdraw } from '../fleet/rollout.ts';
+import { changeRollout, readRollouts } from '../fleet/rollout-store.ts';
+import { rolloutLines } from '../fleet/rollout-view.ts';
+import { Refusal } from '../refusal.ts';
+import { type Command, type ParsedArguments, textOption } from './command.ts';
+import { brokerOption, FLEET_HELP, FLEET_OPTIONS, openRepository } from './fleet-options.ts';
+import { resumeRollout, rolloutReport, showRollout } from './push.ts';
+
+/** Rollouts that a status shows. */
+const SHOWN = 5;
+
+function gatewayReports(watch: GatewayWatch): Record<string, unknown>[] {
+  return watch.gateways().map(({ name, version, bundle, engine, state }) => {
+    const update = watch.sighting(name).state;
+    return {
+      gateway: name,
+      state,
+      version,
+      engine,
+      // What decides, proved by the inference process; not what was sent.
+      bundle: bundle && { name: bundle.name, digest: update?.running.bundle ?? bundle.digest },
+      adapters: update?.running.adapters ?? {},
+      update: update && {
+        phase: update.phase,
+        deployment: update.deployment,
+        progress: update.progress,
+        error: update.error,
+        at: update.at,
+      },
+    };
+  });
+}
+
+function gatewayLines(watch: GatewayWatch): string[] {
+  const rows = watch.gateways().map(({ name, version, bundle, state }) => {
+    const update = watch.sighting(name).state;
+    const digest = (update?.running.bundle ?? bundle?.digest)?.slice(0, 12) ?? '-';
+    const adapters = Object.keys(update?.running.adapters ?? {}).length;
+    const doing = update
+      ? `${update.phase}${update.deployment ? ` ${update.deployment}` : ''}${update.error ? `: ${update.error}` : ''}`
+      : '-';
+    return [name, state ?? 'unknown', version ?? '-', bundle?.name ?? '-', digest, String(adapters), doing];
+  });
+  const table = [['gateway', 'state', 'version', 'bundle', 'runs', 'adapters', 'update'], ...rows];
+  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)));
+  return table.map((row) => row.map((cell, column) => (column < row.length - 1 ? cell.padEnd(widths[column]) : cell)).join('  '));
+}
+
+async function status(args: ParsedArguments, repository: Repository): Promise<Record<string, unknown>> {
+  const watch = await askBroker(brokerOption(args), await repository.sites());
+  const rollouts = (await readRollouts(repository)).slice(-SHOWN);
+  process.stdout.write(`${[...gatewayLines(watch), ...rollouts.flatMap(rolloutLines)].join('\n')}\n`);
+  return { gateways: gatewayReports(watch), rollouts: rollouts.map((rollout) => rolloutReport(rollout)) };
+}
+
+/** The rollout named, or the only one that is meant. @throws Refusal fleet/rollout */
+async function rolloutNamed(repository: Repository, id: string | undefined, isMeant: (rollout: Rollout) => boolean): Promise<string> {
+  const meant = (await readRollouts(repository)).filter((rollout) => (id === undefined ? isMeant(rollout) : rollout.deployment === id));
+  if (meant.length === 1) return meant[0].deployment;
+  const list = meant.map(({ deployment }) => deployment).slice(-SHOWN);
+  if (id === undefined && list.length > 1) throw new Refusal('fleet/rollout', `name one of ${list.join(', ')}`);
+  throw new Refusal(
+    'fleet/rollout',
+    id === undefined ? 'there is no such rollout now; see tremolo fleet status' : `there is no rollout "${id}"; see tremolo fleet status`,
+  );
+}
+
+/** Changes a rollout that is in a state for it. @throws Refusal fleet/rollout */
+async function change(
+  repository: Repository,
+  id: string,
+  isMeant: (rollout: Rollout) => boolean,
+  to: (rollout: Rollout) => Rollout,
+): Promise<Rollout> {
+  const changed = await changeRollout(
+    repository,
+    id,
+    (rollout) => {
+      if (!isMeant(rollout)) throw new Refusal('fleet/rollout', `${id} is ${rollout.status}: that cannot be done to it now`);
+      return to(rollout);
+    },
+    new Date(),
+  );
+  return changed.rollout;
+}
+
+export const fleet: Command = {
+  verb: 'fleet',
+  summary: 'see what gateways run; pause, resume, abort or roll back a push',
+  help: `usage: tremolo fleet status [options]
+       tremolo fleet pause|resume|abort|rollback [ROLLOUT] [options]
+
+  status     what each gateway runs, as its inference process has proved it, and how the last rollouts stand
+  pause      begins no further group; if too many fail, all go back nevertheless
+  resume     goes on with a paused rollout and follows it
+  abort      ends a rollout that is under way: whoever has it goes back
+  rollback   takes a finished push back: gateways run what they ran before
+
+ROLLOUT may be left out where only one can be meant.
+
+  --reason TEXT           why, for the record
+${FLEET_HELP}
+
+example: tremolo fleet status --json`,
+  options: { ...FLEET_OPTIONS, reason: { type: 'string' } },
+  positionals: 2,
+  async run(args, signal) {
+    const [action, id] = args.positionals;
+    const repository = await openRepository(args);
+    const reason = textOption(args, 'reason');
+    switch (action) {
+      case 'status':
+        return status(args, repository);
+      case 'pause': {
+        const isRunning = (rollout: Rollout) => rollout.status === 'running';
+        const name = await rolloutNamed(repository, id, isRunning);
+        const paused = await change(repository, name, isRunning, (rollout) => pause(rollout, reason ?? 'paused by hand'));
+        process.stdout.write(`${name} paused\n`);
+        return rolloutReport(paused);
+      }
+      case 'resume': {
+        const name = await rolloutNamed(repository, id, (rollout) => rollout.status === 'paused');
+        await resumeRollout(repository, name);
+        return showRollout(repository, name, args, signal, (rollout) => rollout.status === 'finished');
+      }
+      case 'abort': {
+        const name = await rolloutNamed(repository, id, isOpen);
+        await change(repository, name, isOpen, (rollout) => withdraw(rollout, 'aborted', reason ?? 'aborted by hand', Date.now()));
+        return showRollout(repository, name, args, signal, hasGoneBack);
+      }
+      case 'rollback': {
+        const newest = (await readRollouts(repository)).filter((rollout) => rollout.status === 'finished').at(-1);
+        const name = id ?? newest?.deployment ?? '';
+        const known = await rolloutNamed(repository, name, () => false);
+        const isFinished = (rollout: Rollout) => rollout.status === 'finished';
+        await change(repository, known, isFinished, (rollout) =>
+          withdraw(rollout, 'rolledBack', reason ?? 'rolled back by hand', Date.now()),
+        );
+        return showRollout(repository, known, args, signal, hasGoneBack);
+      }
+      default:
+        throw new Refusal('usage/arguments', 'write fleet status, pause, resume, abort or rollback; see tremolo fleet --help');
+    }
+  },
+};

@@ -1,0 +1,63 @@
+import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
+import { Refusal } from '../refusal.ts';
+import type { Repository } from './repository.ts';
+import type { ResponderCounters } from './responder.ts';
+import { hasGoneBack, isWithdrawn, type Rollout } from './rollout.ts';
+import { readRollout } from './rollout-store.ts';
+import { FleetServer, type ServerEvents } from './server.ts';
+
+const LOOK_MS = 200;
+
+/** Who does not come for the broker by then will not. */
+const CONNECT_MS = 10_000;
+
+/** How long gateways are waited for that shall go back: they have their old model on disk. */
+const GO_BACK_MS = 60_000;
+
+/** Whether there is nothing more to wait for. */
+function isOver(rollout: Rollout, nowMs: number): boolean {
+  if (isWithdrawn(rollout)) return hasGoneBack(rollout) || nowMs - (rollout.endedMs ?? 0) > GO_BACK_MS;
+  return rollout.status !== 'running';
+}
+
+/**
+ * Stays with a rollout until it is over. Where nobody serves the repository, this process does; where another does and is killed, this one goes on.
+ *
+ * @param onLook called with each state of it
+ * @throws Refusal fleet/broker; the signal's reason where it is stopped: the rollout then waits on disk
+ */
+export async function followRollout(
+  repository: Repository,
+  deployment: string,
+  broker: BrokerConfiguration,
+  { signal, onLook, rate }: { readonly signal: AbortSignal; readonly onLook: (rollout: Rollout) => void; readonly rate: number },
+): Promise<{ readonly rollout: Rollout; readonly counters?: ResponderCounters }> {
+  let server: FleetServer | undefined;
+  let trouble = 'no answer';
+  const events: ServerEvents = {
+    onEvent: (event, { error, warning }) => {
+      if (event === 'broker') trouble = String(error);
+      else if (error ?? warning) process.stderr.write(`${event}: ${error ?? warning}\n`);
+    },
+  };
+  const beganMs = Date.now();
+  let wasConnected = false;
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      server ??= await FleetServer.tryStart(repository, broker, events, { bytesPerSecond: rate });
+      wasConnected ||= server === undefined || server.connected;
+      if (!wasConnected && Date.now() - beganMs > CONNECT_MS)
+        throw new Refusal(
+          'fleet/broker',
+          `${broker.url} cannot be reached: ${trouble}; the rollout waits: tremolo push --resume ${deployment}`,
+        );
+      const rollout = await readRollout(repository, deployment);
+      onLook(rollout);
+      if (isOver(rollout, Date.now())) return { rollout, counters: server && { ...server.counters } };
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  } finally {
+    await server?.close();
+  }
+}

@@ -1,0 +1,246 @@
+import { randomUUID } from 'node:crypto';
+import type { MqttClient } from 'mqtt';
+import { gatewayOfTopic, siteTopics } from '../../runtime/contracts/topics.ts';
+import { siteRole } from '../../runtime/contracts/update.ts';
+import { connectBroker } from '../../runtime/io/broker-client.ts';
+import { brokerOptions } from '../../runtime/io/broker-options.ts';
+import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
+import { GatewayWatch } from './gateway-watch.ts';
+import type { Lock } from './lock.ts';
+import type { Repository } from './repository.ts';
+import { RESPONDER_DEFAULTS, Responder, type ResponderCounters, type ResponderOptions } from './responder.ts';
+import { advance, hasGoneBack, isWithdrawn, listenAgain, observe, type Rollout, releasedTo } from './rollout.ts';
+import { changeRollout, readRollouts, signSites, sitesOfRollout } from './rollout-store.ts';
+
+/** How often the folder is looked at for what other processes did, and time's rules are applied. */
+const TICK_MS = 500;
+
+/** Longest wait from a gateway's word to the rules, so that a hundred of them make one write. */
+const GATHER_MS = 50;
+
+const RENEW_MS = 60_000;
+
+/** Longest wait for work under way when the server is closed. */
+const GOODBYE_MS = 2000;
+
+/** What happens, for a log. */
+export interface ServerEvents {
+  onEvent(event: string, details: Record<string, unknown>): void;
+}
+
+/**
+ * The server's side of updates: keeps each site's timestamp on the broker and signed, answers gateways, and leads every rollout of the repository by the
+ * rules. Of one repository one process does this at a time; which, is of no matter, for all that it knows lies on disk or on the broker.
+ */
+export class FleetServer {
+  readonly watch = new GatewayWatch();
+  readonly #repository: Repository;
+  readonly #client: MqttClient;
+  readonly #lock: Lock;
+  readonly #responder: Responder;
+  readonly #events: ServerEvents;
+  /** Objects that a site may ask for. */
+  #allowed = new Map<string, Set<string>>();
+  #sites: readonly string[] = [];
+  /** The timestamp that each site was told last. */
+  readonly #told = new Map<string, string>();
+  #timer: NodeJS.Timeout | undefined;
+  #dueMs = 0;
+  #working: Promise<void> | undefined;
+  #again = false;
+  #renewedMs = Number.NEGATIVE_INFINITY;
+  #listening = false;
+  #closed = false;
+
+  /** @returns undefined where another process serves this repository */
+  static async tryStart(
+    repository: Repository,
+    broker: BrokerConfiguration,
+    events: ServerEvents,
+    options: Partial<ResponderOptions> = {},
+  ): Promise<FleetServer | undefined> {
+    const lock = await repository.tryServe();
+    return lock && new FleetServer(repository, broker, lock, events, { ...RESPONDER_DEFAULTS, ...options });
+  }
+
+  private constructor(repository: Repository, broker: BrokerConfiguration, lock: Lock, events: ServerEvents, options: ResponderOptions) {
+    this.#repository = repository;
+    this.#lock = lock;
+    this.#events = events;
+    this.#client = connectBroker(broker.url, (error) => events.onEvent('broker', { error: error.message }), {
+      ...brokerOptions(broker),
+      clientId: `tremolo-server-${randomUUID().slice(0, 8)}`,
+      resubscribe: false,
+      queueQoSZero: false,
+    });
+    this.#responder = new Responder(
+      {
+        read: async (site, object) => (this.#mayHave(site, object) ? repository.read(object) : undefined),
+        send: async (topic, payload, qos) => {
+          await this.#client.publishAsync(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos });
+        },
+        nowMs: () => performance.now(),
+      },
+      options,
+    );
+    this.#client.on('connect', () => {
+      this.#listening = false;
+      this.#sites = [];
+      this.#told.clear();
+      this.#schedule(0);
+    });
+    this.#client.on('message', (topic, payload) => this.#onMessage(topic, payload));
+    this.#schedule(0);
+  }
+
+  get counters(): Readonly<ResponderCounters> {
+    return this.#responder.counters;
+  }
+
+  get connected(): boolean {
+    return this.#client.connected;
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    // A broker that is gone must not hold up the end: what is not answered now is asked again of the next server.
+    await Promise.race([Promise.all([this.#working, this.#responder.close()]), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
+    await this.#client.endAsync(!this.#client.connected);
+    await this.#lock.release();
+  }
+
+  #onMessage(topic: string, payload: Uint8Array): void {
+    if (topic.endsWith('/update/request')) {
+      const site = topic.split('/')[2];
+      void this.#responder.onRequest(site, gatewayOfTopic(topic), payload).catch((error: Error) => this.#fail(error));
+    } else if (this.watch.onMessage(topic, payload)) this.#schedule(GATHER_MS);
+  }
+
+  /** A site's gateways may have what is signed for them, and nothing of another site's. */
+  #mayHave(site: string, object: string): boolean {
+    if (!this.#sites.includes(site)) return false;
+    const role = /^(?:\d+\.)?(.+)\.json$/.exec(object)?.[1];
+    if (role === undefined) return this.#allowed.get(site)?.has(object) === true;
+    return role === siteRole(site) || ['root', 'targets', 'snapshot', 'timestamp'].includes(role);
+  }
+
+  /** One pass after the other, the next at the latest after a tick. */
+  #schedule(afterMs: number): void {
+    if (this.#closed) return;
+    if (this.#working) {
+      this.#again = true;
+      return;
+    }
+    const dueMs = performance.now() + afterMs;
+    // Words that come without end must not put it off without end.
+    if (this.#timer && this.#dueMs <= dueMs) return;
+    clearTimeout(this.#timer);
+    this.#dueMs = dueMs;
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#again = false;
+      this.#working = this.#pass()
+        .catch((error: Error) => this.#fail(error))
+        .finally(() => {
+          this.#working = undefined;
+          this.#schedule(this.#again ? GATHER_MS : TICK_MS);
+        });
+    }, afterMs);
+  }
+
+  #fail(error: Error): void {
+    this.#events.onEvent('trouble', { error: error.message });
+  }
+
+  async #pass(): Promise<void> {
+    if (performance.now() - this.#renewedMs > RENEW_MS) await this.#renew();
+    if (!this.#client.connected) return;
+    const sites = await this.#repository.sites();
+    const rollouts = await readRollouts(this.#repository);
+    this.#allow(sites, rollouts);
+    const fresh = sites.filter((site) => !this.#sites.includes(site));
+    for (const site of fresh) {
+      const { allStatuses, allUpdateStates, allUpdateRequests } = siteTopics(site);
+      await this.#client.subscribeAsync([allStatuses, allUpdateStates], { qos: 1 });
+      await this.#client.subscribeAsync(allUpdateRequests, { qos: 0 });
+    }
+    this.#sites = sites;
+    await this.#lead(rollouts);
+    await this.#tell();
+  }
+
+  async #renew(): Promise<void> {
+    this.#renewedMs = performance.now();
+    const now = new Date();
+    const { renewed, warnings } = await this.#repository.transaction(async () => {
+      // Whoever was killed between a rollout's file and its signature.
+      await signSites(this.#repository, await this.#repository.sites(), now);
+      return this.#repository.renew(now);
+    });
+    if (renewed.length > 0) this.#events.onEvent('signed', { roles: renewed });
+    for (const warning of warnings) this.#events.onEvent('expiry', { warning });
+  }
+
+  #allow(sites: readonly string[], rollouts: readonly Rollout[]): void {
+    const allowed = new Map(sites.map((site) => [site, new Set<string>()]));
+    for (const rollout of rollouts)
+      for (const site of sitesOfRollout(rollout)) for (const object of Object.keys(rollout.objects)) allowed.get(site)?.add(object);
+    this.#allowed = allowed;
+  }
+
+  /** Applies what gateways said and the rules to every rollout that is not yet history. */
+  async #lead(rollouts: readonly Rollout[]): Promise<void> {
+    const wasListening = this.#listening;
+    this.#listening = true;
+    for (const before of rollouts.filter((rollout) => isAlive(rollout, rollouts))) {
+      const change = (rollout: Rollout) => {
+        const nowMs = Date.now();
+        let next = wasListening || rollout.endedMs !== undefined ? rollout : listenAgain(rollout, nowMs);
+        // A withdrawn rollout watches how all leave it.
+        const names = isWithdrawn(next) ? releasedTo(next) : judged(next, rollouts);
+        for (const name of names) next = observe(next, name, this.watch.sighting(name), nowMs);
+        return advance(next, nowMs);
+      };
+      if (change(before) === before) continue;
+      const { rollout, signed } = await changeRollout(this.#repository, before.deployment, change, new Date());
+      if (rollout.status !== before.status)
+        this.#events.onEvent('rollout', { deployment: rollout.deployment, status: rollout.status, reason: rollout.reason });
+      if (signed) this.#events.onEvent('signed', { deployment: rollout.deployment, gateways: releasedTo(rollout).length });
+    }
+  }
+
+  /** Publishes a timestamp that a site was not told yet. */
+  async #tell(): Promise<void> {
+    const bytes = Buffer.from(await this.#repository.timestamp());
+    const text = bytes.toString();
+    for (const site of this.#sites) {
+      if (this.#told.get(site) === text) continue;
+      await this.#client.publishAsync(siteTopics(site).timestamp, bytes, { qos: 1, retain: true });
+      this.#told.set(site, text);
+    }
+  }
+}
+
+/**
+ * Gateways of a rollout whose words matter to it: all, but those that a newer push has reached. They do not come back to it before they have left that
+ * one, or a push that went wrong would take down the good one before it.
+ */
+function judged(rollout: Rollout, rollouts: readonly Rollout[]): string[] {
+  const { target } = rollout;
+  const newer = rollouts.filter(
+    (other) =>
+      other.number > rollout.number &&
+      (other.target.kind === 'bundle' || (target.kind === 'adapter' && other.target.stream === target.stream)),
+  );
+  const isReplaced = (gateway: string) =>
+    newer.some((other) => (isWithdrawn(other) ? other.devices[gateway]?.runs : releasedTo(other).includes(gateway)));
+  return releasedTo(rollout).filter((gateway) => !isReplaced(gateway));
+}
+
+/** Whether anything can still happen to a rollout. */
+function isAlive(rollout: Rollout, rollouts: readonly Rollout[]): boolean {
+  if (isWithdrawn(rollout)) return !hasGoneBack(rollout);
+  return rollout.status !== 'finished' || judged(rollout, rollouts).length > 0;
+}
