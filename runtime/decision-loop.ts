@@ -198,7 +198,7 @@ export class DecisionLoop {
   }
 
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
-  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined {
+  operate(stream: string, command: Exclude<OperatorCommand['command'], 'revertAdapter'>): AlarmState | undefined {
     const { decisions } = this.#deciding;
     if (command !== 'healthy') return decisions[command](stream);
     decisions.vouch(stream);

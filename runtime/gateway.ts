@@ -39,7 +39,7 @@ export interface RunningGateway {
   /** Why the gateway does not do its work; undefined while it does. */
   sickness(): string | undefined;
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
-  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined;
+  operate(stream: string, command: Exclude<OperatorCommand['command'], 'revertAdapter'>): AlarmState | undefined;
   stop(): Promise<void>;
 }
 
@@ -152,7 +152,7 @@ export async function startGateway(
     const told = parseJson(payload, operatorCommandSchema);
     // What the broker keeps is an old word, and would be said again with each connection.
     if (!told || retained) limited.warn('operator', { stream, retained }, 'an operator message that cannot be used');
-    else if (operate(stream, told.command) === undefined)
+    else if (told.command !== 'revertAdapter' && operate(stream, told.command) === undefined)
       limited.warn('operator', { stream, ...told }, 'an operator message for a stream that is not known');
   };
 
