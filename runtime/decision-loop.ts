@@ -217,6 +217,16 @@ export class DecisionLoop {
     return this.#deciding.adapters.set(this.#streams, stream, bytes);
   }
 
+  /** SHA-256 of the adapter that a stream is decided with; undefined where the base decides. */
+  adapterOf(stream: string): string | undefined {
+    return this.#adapters.digestOf(stream);
+  }
+
+  /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
+  copyWindow(job: WindowJob, into: Int16Array): boolean {
+    return this.#streams.copyWindow(job, into);
+  }
+
   freeIdle(nowMs: number, idleMs: number): number {
     return this.#streams.freeIdle(nowMs, idleMs);
   }

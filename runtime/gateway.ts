@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
-import { AlarmWatch } from './contracts/alarm-change.ts';
+import { type AlarmChange, AlarmWatch } from './contracts/alarm-change.ts';
+import type { DriftSignal } from './contracts/drift.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
@@ -10,6 +11,7 @@ import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
 import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
+import { DriftService } from './io/drift-service.ts';
 import { misfits } from './io/fit.ts';
 import { type HttpServer, startHttpServer } from './io/http-server.ts';
 import { LatestMessages } from './io/latest-messages.ts';
@@ -19,6 +21,7 @@ import { NameGuard, type NameVerdict } from './io/name-guard.ts';
 import { Outbox } from './io/outbox.ts';
 import { folderFiles } from './io/outbox-files.ts';
 import { OutboxSender } from './io/outbox-sender.ts';
+import { Pseudonyms } from './io/pseudonyms.ts';
 import { SerialSources } from './io/serial-sources.ts';
 import { Updates } from './io/updates.ts';
 import { SignalWatch } from './sources/index.ts';
@@ -64,9 +67,10 @@ export async function startGateway(
   const now = () => performance.now();
 
   // In: what streams send, watched and decided.
-  const watch = new SignalWatch(largestStreams, (kind, stream, detail) =>
-    limited.warn(`stream ${kind}`, { kind, stream, detail }, 'stream'),
-  );
+  const watch = new SignalWatch(largestStreams, (kind, stream, detail) => {
+    limited.warn(`stream ${kind}`, { kind, stream, detail }, 'stream');
+    drift.sensorFault(stream);
+  });
   const loopOptions: DecisionLoopOptions = {
     bundleFolder: configuration.bundle,
     engine: configuration.engine,
@@ -80,11 +84,15 @@ export async function startGateway(
     DecisionLoop.start(
       { ...loopOptions, bundleFolder },
       {
+        onWindow: (job, answer) => tellDrift(drift.observe(job, answer)),
         onDiagnosis: (diagnosis) => {
           diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
           tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
         },
-        onFree: (stream) => watch.forget(stream),
+        onFree: (stream) => {
+          watch.forget(stream);
+          drift.forget(stream);
+        },
         onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
         onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
         onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
@@ -111,14 +119,27 @@ export async function startGateway(
     },
   );
   if (outbox.health.waiting > 0) log.info({ waiting: outbox.health.waiting }, 'messages of an earlier run wait in the outbox');
-  const tellAlarm = (change: ReturnType<AlarmWatch['observe']>) => {
-    if (!change) return;
-    void outbox.append({ topic: topics.alarm(change.stream), payload: Buffer.from(JSON.stringify(change)), retain: false }).then(() => {
+  const keep = (topic: string, message: AlarmChange | DriftSignal) =>
+    void outbox.append({ topic, payload: Buffer.from(JSON.stringify(message)), retain: false }).then(() => {
       if (outbox.health.failures > 0 && outbox.health.dropped > 0)
-        limited.warn('outbox', { error: outbox.health.lastError, dropped: outbox.health.dropped }, 'the outbox dropped alarms');
+        limited.warn('outbox', { error: outbox.health.lastError, dropped: outbox.health.dropped }, 'the outbox dropped messages');
       sender.tick();
     });
+  const tellAlarm = (change: AlarmChange | undefined) => {
+    if (change) keep(topics.alarm(change.stream), change);
   };
+  const tellDrift = (signal: DriftSignal | undefined) => {
+    if (signal) keep(topics.drift(signal.stream), signal);
+  };
+  const drift = new DriftService({
+    ...configuration.drift,
+    manifest: loop.manifest,
+    pseudonyms: new Pseudonyms(join(stateFolder, 'pseudonym.key')),
+    instance,
+    model: loop.status().bundle!.digest,
+    adapterOf: (stream) => loop.adapterOf(stream),
+    copyWindow: (job, into) => loop.copyWindow(job, into),
+  });
 
   const sources = new MessageSources(configuration, accept);
   const guard = new NameGuard(instance, startedAt);

@@ -31,6 +31,9 @@ export function gatewayTopics(site: string, gateway: string) {
     /** Changes of one stream's alarm state, JSON: each arrives, at least once and in order. */
     alarm: (stream: string) => `${branch}/alarm/${stream}`,
     allAlarms: `${branch}/alarm/+`,
+    /** Drift of one stream, JSON: each arrives, at least once and in order; see drift.ts. */
+    drift: (stream: string) => `${branch}/drift/${stream}`,
+    allDrift: `${branch}/drift/+`,
     /** What operators say of one stream, JSON, towards the gateway. */
     operator: (stream: string) => `${branch}/operator/${stream}`,
     allOperators: `${branch}/operator/+`,

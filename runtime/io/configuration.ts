@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { z } from 'zod';
+import { EVIDENCE_KINDS } from '../contracts/drift.ts';
 import { patternFault } from '../contracts/topic-pattern.ts';
 import { isTopicName } from '../contracts/topics.ts';
 import { foreignFormatSchema } from '../sources/index.ts';
@@ -136,6 +137,18 @@ function gatewaySchema(folder: string) {
     adapters: z.record(topicName, fileSetting(folder)).default({}),
     /** Signed updates over the broker; without it there are none. `root`: the repository's root.json, as it is when the gateway is installed. */
     update: z.strictObject({ root: fileSetting(folder) }).optional(),
+    /** What is said of machines that have become unlike themselves, and what of it leaves the site. */
+    drift: z
+      .strictObject({
+        /** Windows to a false alarm that one stream may have in the mean. */
+        runLength: z.number().int().min(100).default(20_000),
+        /** Samples, their features, or neither. */
+        evidence: z.enum(EVIDENCE_KINDS).default('features'),
+        evidenceWindows: z.number().int().min(1).max(8).default(4),
+        /** Whether streams leave under their own names, or as the pseudonym that assets always leave as. */
+        names: z.enum(['stream', 'pseudonym']).default('stream'),
+      })
+      .prefault({}),
     outbox: z.strictObject({ largestBytes: z.number().int().min(65_536) }).default({ largestBytes: 64 * 1024 * 1024 }),
     http: z.strictObject({ port: z.number().int().min(0).max(65_535), host: z.string().min(1).default('127.0.0.1') }).optional(),
   });

@@ -49,6 +49,10 @@ export class StreamAdapters {
     return Object.fromEntries(this.#held);
   }
 
+  digestOf(stream: string): string | undefined {
+    return this.#held.get(stream);
+  }
+
   /** A stream was given a slot. @returns its row of the adapter bank; 0 where it has no adapter, or one of another base, rank or shape */
   open(stream: string, slot: number): number {
     try {

@@ -270,6 +270,11 @@ export class StreamGateway {
     return jobs;
   }
 
+  /** Copies the codes of a window [window, channels]. @returns false where newer samples have overwritten it */
+  copyWindow({ stream, end }: WindowJob, into: Int16Array): boolean {
+    return this.#memory.copyWindow(stream, end, into, 0);
+  }
+
   /** A window that was taken has come to its end. */
   settle({ stream }: WindowJob, outcome: Outcome): void {
     this.#running--;

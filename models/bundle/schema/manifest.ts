@@ -80,6 +80,17 @@ const dualSchema = z.strictObject({
   backupShare: probability,
 });
 
+/** How drift is told from chance: statistics are relative to a stream's own first windows, so thresholds are all that travels. */
+const driftSchema = z.strictObject({
+  /** Windows of a stream's baseline. */
+  referenceWindows: positive.min(16),
+  /** What a statistic must exceed for a false alarm every `runLength` windows, calibrated on blocks of held-out recordings; ascending. */
+  thresholds: z
+    .array(z.strictObject({ runLength: z.number().positive(), novelty: z.number().positive(), shift: z.number().positive() }))
+    .min(1)
+    .max(16),
+});
+
 const filesSchema = z.record(fileName, z.strictObject({ bytes: z.number().int().nonnegative(), sha256 }));
 
 export const manifestSchema = z.strictObject({
@@ -128,6 +139,8 @@ export const manifestSchema = z.strictObject({
   base: sha256,
   decision: decisionSchema.optional(),
   dual: dualSchema.optional(),
+  /** Absent where there was too little to calibrate on: a gateway then has thresholds of its own. */
+  drift: driftSchema.optional(),
   answers: z.strictObject({
     count: positive.max(16),
     /** Largest difference of a logit from its known answer, on the engine that the answers come from and on any other. */

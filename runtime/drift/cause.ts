@@ -1,0 +1,115 @@
+import { BANDS, type MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
+
+/**
+ * `speed`: the spectrum is the old one, stretched. `level`: all of it is louder or quieter, as with another load or sensor gain. `condition`: some
+ * part of it is not what it was.
+ */
+export const CAUSE_KINDS = ['speed', 'level', 'condition'] as const;
+export type CauseKind = (typeof CAUSE_KINDS)[number];
+
+export interface SpectralCause {
+  readonly kind: CauseKind;
+  /** Index of the channel, and band in Hz, that changed most. */
+  readonly channel: number;
+  readonly bandHz: readonly [number, number];
+  /** Of that band's power, decibels. */
+  readonly changeDb: number;
+  /** Ratio of the new to the old speed, where the kind is `speed`. */
+  readonly speedRatio?: number;
+}
+
+/** Speeds that are tried: 0.7 to 1.4 of the old one, by half percents. */
+const LARGEST_STRETCH = 0.35;
+const STRETCH_STEP = 0.005;
+/** Least change of speed that is told from none. */
+const LEAST_SPEED_CHANGE = 0.015;
+/** What the stretched spectrum must explain of what the old one leaves open. */
+const EXPLAINED = 0.4;
+/** Mean change of all bands that is a change of level, decibels; and what of it may be left when it is taken away. */
+const LEVEL_DB = 1;
+const LEVEL_REST = 0.5;
+/** Bins that are averaged against the scatter of a spectrum of few windows. */
+const SMOOTH = 1;
+
+/** Compares the mean spectrum of late windows with that of the baseline. */
+export function spectralCause(now: MeanSpectrum, before: MeanSpectrum, meter: SpectrumMeter): SpectralCause {
+  const { channels, bins, binHz } = meter;
+  const edges = bandEdges(bins);
+  let [channel, band, largest] = [0, 0, 0];
+  const changes: number[] = [];
+  for (let row = 0; row < channels; row++) {
+    for (let at = 0; at + 1 < edges.length; at++) {
+      const change = 10 * Math.log10((bandPower(now, row * bins, edges, at) + 1e-30) / (bandPower(before, row * bins, edges, at) + 1e-30));
+      changes.push(change);
+      if (Math.abs(change) > Math.abs(largest)) [channel, band, largest] = [row, at, change];
+    }
+  }
+  const place = { channel, bandHz: [edges[band] * binHz, edges[band + 1] * binHz] as const, changeDb: largest };
+  const ratio = stretchOf(now, before, meter);
+  if (ratio !== undefined) return { kind: 'speed', ...place, speedRatio: ratio };
+  const mean = changes.reduce((sum, change) => sum + change, 0) / changes.length;
+  const rest = Math.sqrt(changes.reduce((sum, change) => sum + (change - mean) ** 2, 0) / changes.length);
+  if (Math.abs(mean) >= LEVEL_DB && rest <= LEVEL_REST * Math.abs(mean)) return { kind: 'level', ...place };
+  return { kind: 'condition', ...place };
+}
+
+/** First bins of the bands, and the end of the last one: from bin 1 to the highest. */
+function bandEdges(bins: number): number[] {
+  const edges = Array.from({ length: BANDS + 1 }, (_, at) => Math.round((bins + 1) ** (at / BANDS)));
+  return [...new Set(edges)];
+}
+
+function bandPower({ power }: MeanSpectrum, row: number, edges: readonly number[], band: number): number {
+  let sum = 0;
+  for (let bin = edges[band]; bin < edges[band + 1]; bin++) sum += power[row + bin - 1];
+  return sum;
+}
+
+/** The ratio of speeds that explains the new spectrum; undefined where none does so better than the old spectrum as it was. */
+function stretchOf(now: MeanSpectrum, before: MeanSpectrum, { channels, bins }: SpectrumMeter): number | undefined {
+  const fresh = logSpectra(now, channels, bins);
+  const old = logSpectra(before, channels, bins);
+  // Bins that both spectra have at every stretch, so that errors are of the same bins.
+  const last = Math.floor(bins * (1 - LARGEST_STRETCH));
+  const error = (ratio: number) => {
+    let sum = 0;
+    for (let channel = 0; channel < channels; channel++) {
+      const row = channel * bins;
+      let [mean, square] = [0, 0];
+      for (let bin = 2; bin < last; bin++) {
+        const at = Math.min((bin + 1) / ratio - 1, bins - 1.001);
+        const below = Math.floor(at);
+        const apart = fresh[row + bin] - (old[row + below] * (1 - at + below) + old[row + below + 1] * (at - below));
+        mean += apart / (last - 2);
+        square += (apart * apart) / (last - 2);
+      }
+      // Another speed may be louder, too.
+      sum += square - mean * mean;
+    }
+    return sum;
+  };
+  const unchanged = error(1);
+  let [best, least] = [1, unchanged];
+  for (let step = -Math.round(0.3 / STRETCH_STEP); step <= Math.round(0.4 / STRETCH_STEP); step++) {
+    const ratio = 1 + step * STRETCH_STEP;
+    const left = error(ratio);
+    if (left < least) [best, least] = [ratio, left];
+  }
+  return Math.abs(best - 1) >= LEAST_SPEED_CHANGE && least < (1 - EXPLAINED) * unchanged ? best : undefined;
+}
+
+/** Log power, averaged over neighbouring bins. */
+function logSpectra({ power }: MeanSpectrum, channels: number, bins: number): Float64Array {
+  const logs = new Float64Array(power.length);
+  for (let channel = 0; channel < channels; channel++) {
+    for (let bin = 0; bin < bins; bin++) {
+      let [sum, count] = [0, 0];
+      for (let at = Math.max(0, bin - SMOOTH); at <= Math.min(bins - 1, bin + SMOOTH); at++) {
+        sum += power[channel * bins + at];
+        count++;
+      }
+      logs[channel * bins + bin] = Math.log(sum / count + 1e-30);
+    }
+  }
+  return logs;
+}

@@ -1,0 +1,341 @@
+import { type Baseline, BaselineSum } from './baseline.ts';
+import { type DriftReference, exceeds, type Thresholds } from './calibrate.ts';
+import { type SpectralCause, spectralCause } from './cause.ts';
+import { type EvidenceWindow, informative } from './evidence.ts';
+import { NO_NOVELTY, type WindowFeatures } from './features.ts';
+import { MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
+import { DriftStatistics, type StatisticName } from './statistics.ts';
+
+/** Windows after an alarm of the statistics that decide whether it was one, and of what. */
+const GATHERED = 8;
+/** Of these, so many must still exceed half of a threshold. */
+const CONFIRMED = 6;
+/** Windows below half of all thresholds after which a drift is over. */
+const CALM = 64;
+/** Every so many reference windows one goes into the mean spectrum. */
+const SPECTRUM_EVERY = 4;
+/** Windows that are passed over after a sensor was out of order. */
+const SENSOR_REST = 8;
+/** States of a machine that are remembered, so that going back to one is no drift. */
+const KNOWN_STATES = 4;
+/** Power of a channel, as a share of what it was, below which the sensor is dead, not the machine changed. */
+const DEAD = 1e-4;
+/** Loss of confidence up to which another decided class counts as known, where there is no novelty score. */
+const KNOWN_LOSS = 0.1;
+
+export interface MonitorSettings {
+  /** From the bundle, or from the default: windows of a baseline, and thresholds by run length. */
+  readonly reference: DriftReference;
+  /** Windows to a false alarm that one stream may have in the mean. */
+  readonly runLength: number;
+  readonly classes: number;
+  /** Score above which a window is like nothing that the model knows; infinity where there is no such threshold. */
+  readonly noveltyAbove: number;
+  /** Evidence windows of a signal. */
+  readonly evidence: number;
+}
+
+/** A window that was decided. Views are read during the call only. */
+export interface ObservedWindow {
+  readonly epoch: number;
+  readonly endSequence: number;
+  /** [classes] */
+  readonly probabilities: Float32Array;
+  readonly novelty: number | undefined;
+  /** [E]; absent where the back-up decided, which says nothing of the primary. */
+  readonly embedding: Float32Array | undefined;
+}
+
+/** Copies the window's samples, physical [window, channels]; false where they are gone already. */
+export type ReadSamples = (into: Float32Array) => boolean;
+
+export interface DriftFinding {
+  readonly cause: SpectralCause & { readonly statistic: StatisticName };
+  /** A change of operation that the decisions have outlived: nothing to repair. */
+  readonly benign: boolean;
+  /** 0 at the threshold, towards 1 far above it. */
+  readonly severity: number;
+  /** Accuracy that the probabilities promise of themselves (CBPE). */
+  readonly estimatedAccuracy: { readonly before: number; readonly now: number };
+  /** Class index that most windows were decided for. */
+  readonly decided: { readonly before: number; readonly now: number };
+  readonly evidence: readonly EvidenceWindow[];
+  readonly budget: DriftBudget;
+}
+
+/** False alarms that were promised against what was said. */
+export interface DriftBudget {
+  readonly runLength: number;
+  /** Windows of this stream that were watched, and signals of it. */
+  readonly windows: number;
+  readonly signals: number;
+}
+
+/** A stream as it was at some time. */
+interface State {
+  readonly baseline: Baseline;
+  readonly spectrum: MeanSpectrum;
+  readonly decided: number;
+  readonly accuracy: number;
+}
+
+/** Counts decided classes and sums confidence. */
+class Decided {
+  readonly #counts: Float64Array;
+  #windows = 0;
+  #confidence = 0;
+
+  constructor(classes: number) {
+    this.#counts = new Float64Array(classes);
+  }
+
+  add(probabilities: Float32Array): void {
+    let best = 0;
+    for (let at = 1; at < probabilities.length; at++) if (probabilities[at] > probabilities[best]) best = at;
+    this.#counts[best]++;
+    this.#windows++;
+    this.#confidence += probabilities[best];
+  }
+
+  get most(): number {
+    return this.#counts.indexOf(Math.max(...this.#counts));
+  }
+
+  get accuracy(): number {
+    return this.#windows === 0 ? 0 : this.#confidence / this.#windows;
+  }
+
+  clear(): void {
+    this.#counts.fill(0);
+    this.#windows = 0;
+    this.#confidence = 0;
+  }
+}
+
+/**
+ * Watches one stream for drift and says so once a cause.
+ *
+ * ```
+ * learning --256 windows--> watching --a statistic above its threshold--> gathering --8 windows--> a finding, raised
+ *    ^                         ^  ^------------------ not confirmed, a sensor fault, a known state ----'      |
+ *    |                         '---------------------- 64 windows below half of the thresholds ---------------|
+ *    '--------------- a change of operation, a known condition, a new model or adapter (relearn) -------------'
+ * ```
+ *
+ * A known condition is none: another class, decided as surely as the first and no more novel than the model knows. That is what alarms are for.
+ * Is wrong where a machine drifts more slowly than its statistics forget, and where it is learned while it is not itself.
+ */
+export class StreamMonitor {
+  readonly #settings: MonitorSettings;
+  readonly #thresholds: Thresholds;
+  readonly #meter: SpectrumMeter;
+  readonly #features: WindowFeatures;
+  readonly #samples: Float32Array;
+  #phase: 'learning' | 'watching' | 'gathering' | 'raised' = 'learning';
+  readonly #sum = new BaselineSum();
+  readonly #spectrum: MeanSpectrum;
+  readonly #decided: Decided;
+  #states: State[] = [];
+  #statistics: DriftStatistics | undefined;
+  #cause: StatisticName = 'shift';
+  #peak = 0;
+  #gathered: EvidenceWindow[] = [];
+  #confirmed = 0;
+  #calm = 0;
+  #rest = 0;
+  #windows = 0;
+  #signals = 0;
+
+  /** @param features, samples scratch that all monitors of one thread may share; samples: [window, channels] */
+  constructor(settings: MonitorSettings, meter: SpectrumMeter, features: WindowFeatures, samples: Float32Array) {
+    this.#settings = settings;
+    this.#thresholds = thresholdsFor(settings.reference, settings.runLength);
+    this.#meter = meter;
+    this.#features = features;
+    this.#samples = samples;
+    this.#spectrum = new MeanSpectrum(meter.channels, meter.bins);
+    this.#decided = new Decided(settings.classes);
+  }
+
+  get phase(): 'learning' | 'watching' | 'gathering' | 'raised' {
+    return this.#phase;
+  }
+
+  /** Forgets how the stream was: a new model or adapter sees it otherwise, or somebody says that it is well as it is. */
+  relearn(): void {
+    this.#states = [];
+    this.#learn();
+  }
+
+  /** The sensor is out of order: nothing is learned or found before it has been well for some windows. */
+  sensorFault(): void {
+    this.#rest = SENSOR_REST;
+    this.#statistics?.clear();
+    if (this.#phase === 'gathering') this.#watch();
+  }
+
+  observe(window: ObservedWindow, read: ReadSamples): DriftFinding | undefined {
+    if (!window.embedding) return undefined;
+    if (this.#rest > 0) {
+      this.#rest--;
+      return undefined;
+    }
+    this.#windows++;
+    const features = this.#features.take(window.embedding, 0, window.novelty ?? NO_NOVELTY);
+    if (this.#phase === 'learning') return this.#learnFrom(window, features, read);
+    const statistics = this.#statistics!;
+    statistics.update(features);
+    if (this.#phase === 'watching') {
+      const cause = exceeds(statistics, this.#thresholds);
+      if (cause) this.#gather(cause);
+      return undefined;
+    }
+    if (this.#phase === 'raised') {
+      this.#calm = this.#level() < 0.5 ? this.#calm + 1 : 0;
+      if (this.#calm >= CALM) this.#watch();
+      return undefined;
+    }
+    return this.#gatherFrom(window, features, read);
+  }
+
+  #learn(): void {
+    this.#phase = 'learning';
+    this.#sum.clear();
+    this.#spectrum.clear();
+    this.#decided.clear();
+  }
+
+  #watch(): void {
+    this.#phase = 'watching';
+    this.#statistics!.clear();
+    this.#gathered = [];
+  }
+
+  #gather(cause: StatisticName): void {
+    this.#phase = 'gathering';
+    this.#cause = cause;
+    this.#peak = 0;
+    this.#confirmed = 0;
+    this.#gathered = [];
+    this.#spectrum.clear();
+    this.#decided.clear();
+  }
+
+  #learnFrom({ probabilities }: ObservedWindow, features: Float64Array, read: ReadSamples): DriftFinding | undefined {
+    const { referenceWindows } = this.#settings.reference;
+    if (this.#sum.count % SPECTRUM_EVERY === 0 && read(this.#samples)) this.#meter.add(this.#samples, this.#spectrum);
+    this.#sum.add(features);
+    this.#decided.add(probabilities);
+    if (this.#sum.count < referenceWindows) return undefined;
+    const spectrum = new MeanSpectrum(this.#meter.channels, this.#meter.bins);
+    spectrum.copyFrom(this.#spectrum);
+    const { most: decided, accuracy } = this.#decided;
+    this.#enter({ baseline: this.#sum.baseline(), spectrum, decided, accuracy });
+    return undefined;
+  }
+
+  #enter(state: State): void {
+    this.#states = [state, ...this.#states.filter((other) => other !== state)].slice(0, KNOWN_STATES);
+    this.#statistics = new DriftStatistics(state.baseline);
+    this.#watch();
+  }
+
+  #gatherFrom(window: ObservedWindow, features: Float64Array, read: ReadSamples): DriftFinding | undefined {
+    const level = this.#level();
+    this.#peak = Math.max(this.#peak, level);
+    if (level >= 0.5) this.#confirmed++;
+    this.#decided.add(window.probabilities);
+    // Not of a window that newer samples have overwritten: there will be others.
+    if (read(this.#samples)) {
+      this.#meter.add(this.#samples, this.#spectrum);
+      this.#gathered.push({
+        epoch: window.epoch,
+        endSequence: window.endSequence,
+        novelty: window.novelty ?? NO_NOVELTY,
+        probabilities: window.probabilities.slice(),
+        features: features.slice(),
+        samples: this.#samples.slice(),
+      });
+    }
+    if (this.#gathered.length < GATHERED) return undefined;
+    return this.#conclude();
+  }
+
+  #conclude(): DriftFinding | undefined {
+    const state = this.#states[0];
+    const { most: now, accuracy } = this.#decided;
+    if (this.#confirmed < CONFIRMED || this.#dead(state.spectrum)) {
+      this.#watch();
+      return undefined;
+    }
+    const known = this.#states.find((other) => other !== state && this.#fits(other));
+    if (known) {
+      this.#enter(known);
+      return undefined;
+    }
+    if (now !== state.decided && this.#isKnown(state, accuracy)) {
+      this.#learn();
+      return undefined;
+    }
+    const cause = { ...spectralCause(this.#spectrum, state.spectrum, this.#meter), statistic: this.#cause };
+    const benign = cause.kind !== 'condition' && now === state.decided;
+    const finding: DriftFinding = {
+      cause,
+      benign,
+      severity: 1 - 1 / Math.max(1, this.#peak),
+      estimatedAccuracy: { before: state.accuracy, now: accuracy },
+      decided: { before: state.decided, now },
+      evidence: informative(this.#gathered, this.#settings.evidence),
+      budget: { runLength: this.#settings.runLength, windows: this.#windows, signals: ++this.#signals },
+    };
+    this.#gathered = [];
+    this.#calm = 0;
+    // What is new but harmless is learned beside what was; what is not stays raised until it is gone.
+    if (benign) this.#learn();
+    else this.#phase = 'raised';
+    return finding;
+  }
+
+  /** The larger statistic as a share of its threshold. */
+  #level(): number {
+    return Math.max(this.#statistics!.novelty / this.#thresholds.novelty, this.#statistics!.shift / this.#thresholds.shift);
+  }
+
+  /** Whether a channel has gone silent. */
+  #dead({ power: before }: MeanSpectrum): boolean {
+    const { channels, bins } = this.#meter;
+    const sum = (power: Float64Array, channel: number) => power.subarray(channel * bins, (channel + 1) * bins).reduce((a, b) => a + b, 0);
+    for (let channel = 0; channel < channels; channel++) {
+      if (sum(this.#spectrum.power, channel) < DEAD * sum(before, channel)) return true;
+    }
+    return false;
+  }
+
+  /** Whether the gathered windows lie within another state that the stream has been in. */
+  #fits({ baseline }: State): boolean {
+    const statistics = new DriftStatistics(baseline);
+    for (const { features } of this.#gathered) statistics.update(features);
+    return exceeds(statistics, this.#thresholds) === undefined;
+  }
+
+  /** Whether the gathered windows are of a condition that the model knows. */
+  #isKnown({ accuracy: before }: State, accuracy: number): boolean {
+    const scores = this.#gathered.map(({ novelty }) => novelty).filter((novelty) => !Number.isNaN(novelty));
+    if (scores.length === 0 || this.#settings.noveltyAbove === Number.POSITIVE_INFINITY) return accuracy >= before - KNOWN_LOSS;
+    return scores.reduce((sum, score) => sum + score, 0) / scores.length <= this.#settings.noveltyAbove;
+  }
+}
+
+/**
+ * Thresholds for a run length. Between those that were calibrated and beyond them the threshold grows with the logarithm of the run length, as
+ * that of a CUSUM does; beyond the largest it is an extrapolation that no stream has shown.
+ */
+export function thresholdsFor({ thresholds }: DriftReference, runLength: number): Thresholds {
+  if (thresholds.length === 1) return { ...thresholds[0], runLength };
+  let at = 0;
+  while (at < thresholds.length - 2 && thresholds[at + 1].runLength < runLength) at++;
+  const [low, high] = [thresholds[at], thresholds[at + 1]];
+  const share = Math.log(runLength / low.runLength) / Math.log(high.runLength / low.runLength);
+  const between = (name: StatisticName) => low[name] + share * (high[name] - low[name]);
+  return { runLength, novelty: between('novelty'), shift: between('shift') };
+}
