@@ -219,7 +219,7 @@ export class DecisionLoop {
 
   /** SHA-256 of the adapter that a stream is decided with; undefined where the base decides. */
   adapterOf(stream: string): string | undefined {
-    return this.#adapters.digestOf(stream);
+    return this.#deciding.adapters.digestOf(stream);
   }
 
   /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
