@@ -56,12 +56,12 @@ function serverSchema(folder: string) {
         severity: z.number().positive().default(3),
         metric: z.strictObject({ topic: z.string().min(1), fall: share.default(0.05), figures: count.default(20) }).optional(),
         leastLabels: count.default(3),
-        /** How: steps of the low-rank tuning; and, where that does not pass, a training from the start within the budget. */
+        /** How: steps of the low-rank tuning. */
         steps: count.default(60),
         seed: z.number().int().nonnegative().default(1),
-        full: z.strictObject({ steps: count.default(600), budget: duration('30m') }).optional(),
-        /** Accuracy on what it knew that a new model, a label or an adapter may cost. */
+        /** Accuracy on what it knew that a new model or an adapter may cost; and that an annotator's labels alone may, before they are quarantined. */
         tolerance: share.default(0.02),
+        suspicion: share.default(0.05),
       })
       .optional(),
     /** Machines of one kind learn from each other: names as SITE/GATEWAY/STREAM, `*` for any letters. */
