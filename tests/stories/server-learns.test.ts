@@ -137,6 +137,10 @@ const configure = (more: Record<string, unknown>) =>
     }),
   );
 
+/** Subscribed: from here on the broker keeps for it what comes. */
+const health = async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).status;
+const isWell = () => vi.waitFor(async () => expect(await health()).toBe(200), patient);
+
 async function tell(from: number, to: number): Promise<void> {
   for (const { signal, label } of said.slice(from, to)) {
     await client.publishAsync(TOPICS.drift('press'), JSON.stringify(signal), { qos: 1 });
@@ -170,7 +174,7 @@ describe('a server that learns', () => {
   it('loses and repeats nothing, though it is killed while it listens, after it has asked, and its worker in mid-job', async () => {
     const first = begin(['serve', yaml]);
     await logged(first, 'serving');
-    await vi.waitFor(async () => expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200), patient);
+    await isWell();
     await tell(0, 5);
     first.child.kill('SIGKILL');
     await first.ended;
@@ -231,14 +235,13 @@ describe('a server that learns', () => {
   it('says that it is sick while the broker is gone, and takes what comes when it is back', async () => {
     const server = begin(['serve', yaml]);
     await logged(server, 'serving');
-    const health = async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).status;
-    await vi.waitFor(async () => expect(await health()).toBe(200), patient);
+    await isWell();
     await tell(0, 3);
     const at = Number(new URL(broker.url).port);
     await broker.close();
     await vi.waitFor(async () => expect(await health()).toBe(503), patient);
     broker = await startEmbeddedBroker(at);
-    await vi.waitFor(async () => expect(await health()).toBe(200), patient);
+    await isWell();
     // As a gateway's outbox does with what was not acknowledged: some of it twice.
     await tell(2, 5);
     await vi.waitFor(async () => expect((await books()).counts).toEqual({ 'signal.kept': 5, 'label.kept': 5 }), patient);
