@@ -27,7 +27,7 @@ function gatewayKey(): Key {
 }
 
 describe('averaging what machines of one kind have learned', () => {
-  it('quarantines a wrecked adapter and one of a foreign key, and offers the average to whom it serves better', async () => {
+  it('quarantines a wrecked adapter and one of a foreign key, and offers nobody an average that is no better', async () => {
     const { folder, bundle } = await trainedBundle();
     const { manifest, digest } = bundle;
     const network = createNetwork(manifest.network as NetworkOptions);
