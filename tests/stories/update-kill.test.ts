@@ -11,7 +11,7 @@ import { makeTinyBundle } from '../support/tiny-bundle.ts';
 import { EASY, renamed, UpdateSite } from '../support/update-site.ts';
 
 /** Points at which the gateway is killed; the soak has 500. */
-const KILLS = Number(process.env.TREMOLO_KILLS ?? (process.env.TREMOLO_FULL ? 500 : 4));
+const KILLS = Number(process.env.TREMOLO_KILLS ?? (process.env.TREMOLO_SOAK ? 500 : 4));
 const SECONDS_A_KILL = 15;
 
 const patient = { timeout: 60_000, interval: 20 };

@@ -11,7 +11,7 @@ const PEAK = `data:text/javascript,import{readFileSync}from'node:fs';import{isMa
 const CEILING_MB = 450;
 const STRETCH = 1 << 20;
 const KINDS = ['normal', 'dull', 'beat'];
-const isFull = process.platform === 'linux' && process.env.TREMOLO_FULL !== undefined;
+const isFull = process.platform === 'linux' && process.env.TREMOLO_SOAK !== undefined;
 
 /** Three kinds of noise on four machines, int16 in one channel: no stretch of it occurs twice. */
 async function writeNoise(folder: string, megabytes: number): Promise<string> {
@@ -46,7 +46,7 @@ function measured(cache: string, ...args: string[]): { result: { test: { windows
   return { result: JSON.parse(stdout.trim().split('\n').at(-1)!), peakMb: Number(/VmHWM:\s+(\d+) kB\s*$/.exec(stderr)![1]) / 1024 };
 }
 
-describe.skipIf(!isFull)(`a set of 600 MB${isFull ? '' : ' (skipped: takes minutes, TREMOLO_FULL is not set; or no Linux)'}`, () => {
+describe.skipIf(!isFull)(`a set of 600 MB${isFull ? '' : ' (skipped: takes minutes, TREMOLO_SOAK is not set; or no Linux)'}`, () => {
   const folders: string[] = [];
   const fresh = async () => {
     folders.push(await mkdtemp(join(tmpdir(), 'tremolo-large-')));
