@@ -43,7 +43,11 @@ for (const name of ['device', 'arm']) rmSync(`${dist}/${name}`, { recursive: tru
 for (const name of readdirSync(dist)) if (/\.(js|map|wasm|json)$/.test(name)) rmSync(`${dist}/${name}`);
 
 // Two builds, so that no chunk is shared between the device and the server: the metafile of the first is the device.
-const devicePrograms = { gateway: 'runtime/main.ts', 'inference-worker': 'runtime/worker.ts' };
+const devicePrograms = {
+  gateway: 'runtime/main.ts',
+  'inference-worker': 'runtime/worker.ts',
+  'adapt-worker': 'runtime/io/adapt-worker.ts',
+};
 const device = await build({ ...common, entryPoints: devicePrograms, chunkNames: 'gateway-[name]-[hash]' });
 // The same programs as `tremolo pack` ships them: without node_modules, and small.
 const packed = await build({

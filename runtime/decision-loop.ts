@@ -62,6 +62,7 @@ export interface DecisionLoopEvents {
 
 /** What comes and goes with a bundle. */
 interface Deciding {
+  readonly bundleFolder: string;
   readonly manifest: Manifest;
   readonly inference: InferenceThread;
   readonly decisions: Decisions;
@@ -119,12 +120,17 @@ export class DecisionLoop {
       (...commissioned) => loop.#commissioned(...commissioned),
       options.keptAlarms,
     );
-    const loop = new DecisionLoop(options, events, memory, { manifest, inference, decisions, references, adapters });
+    const loop = new DecisionLoop(options, events, memory, { bundleFolder, manifest, inference, decisions, references, adapters });
     return loop;
   }
 
   get manifest(): Manifest {
     return this.#deciding.manifest;
+  }
+
+  /** Where the bundle that decides was read. */
+  get bundleFolder(): string {
+    return this.#deciding.bundleFolder;
   }
 
   /** Rings of the streams, for a candidate that reads the same windows. */
@@ -163,7 +169,7 @@ export class DecisionLoop {
           sameDecisions(manifest, old.manifest) && sameBase ? old.decisions : Decisions.after(old.decisions, options, onCommissioned);
         const references = read ?? old.references.movedTo(inference);
         const adapters = old.adapters.movedTo(inference, manifest);
-        this.#deciding = { manifest, inference, decisions, references, adapters };
+        this.#deciding = { bundleFolder, manifest, inference, decisions, references, adapters };
         this.#planner = planner(this.#options);
         if (sameWindows) {
           this.#streams.forEach((name, slot) => {
@@ -218,7 +224,7 @@ export class DecisionLoop {
   }
 
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
-  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined {
+  operate(stream: string, command: Exclude<OperatorCommand['command'], 'revertAdapter'>): AlarmState | undefined {
     const { decisions } = this.#deciding;
     if (command !== 'healthy') return decisions[command](stream);
     decisions.vouch(stream);
@@ -250,6 +256,11 @@ export class DecisionLoop {
   /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
   copyWindow(job: WindowJob, into: Int16Array): boolean {
     return this.#streams.copyWindow(job, into);
+  }
+
+  /** The adapter file that decides a stream's windows; undefined where the base does. */
+  adapterFileOf(stream: string): Uint8Array | undefined {
+    return this.#deciding.adapters.fileOf(stream);
   }
 
   freeIdle(nowMs: number, idleMs: number): number {

@@ -4,10 +4,12 @@ import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { type AlarmChange, AlarmWatch } from './contracts/alarm-change.ts';
 import type { DriftSignal } from './contracts/drift.ts';
+import { labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
 import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
+import { Learning, type LearningHost } from './io/adapt-service.ts';
 import { AlarmStore } from './io/alarm-store.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
@@ -15,6 +17,7 @@ import { ConfigurationRefusal, type GatewayConfiguration } from './io/configurat
 import { DriftService } from './io/drift-service.ts';
 import { misfits } from './io/fit.ts';
 import { lockFolder } from './io/folder-lock.ts';
+import { gatewayKey } from './io/gateway-key.ts';
 import { type HttpServer, startHttpServer } from './io/http-server.ts';
 import { LatestMessages } from './io/latest-messages.ts';
 import { LimitedLog } from './io/limited-log.ts';
@@ -44,7 +47,7 @@ export interface RunningGateway {
   /** Why the gateway does not do its work; undefined while it does. */
   sickness(): string | undefined;
   /** Hands an operator's word to a stream. @returns the alarm's state afterwards, undefined where the stream is not known */
-  operate(stream: string, command: OperatorCommand['command']): AlarmState | undefined;
+  operate(stream: string, command: Exclude<OperatorCommand['command'], 'revertAdapter'>): AlarmState | undefined;
   stop(): Promise<void>;
 }
 
@@ -106,7 +109,10 @@ export async function startGateway(
         onBundle: () => {
           drift = watchDrift();
         },
-        onWindow: (job, answer) => tellDrift(drift.observe(job, answer)),
+        onWindow: (job, answer) => {
+          tellDrift(drift.observe(job, answer));
+          learning?.observe(job);
+        },
         onDiagnosis: (diagnosis) => {
           diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
           tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
@@ -148,17 +154,18 @@ export async function startGateway(
     },
   );
   if (outbox.health.waiting > 0) log.info({ waiting: outbox.health.waiting }, 'messages of an earlier run wait in the outbox');
-  const keep = (topic: string, message: AlarmChange | DriftSignal) =>
-    void outbox.append({ topic, payload: Buffer.from(JSON.stringify(message)), retain: false }).then(() => {
+  const keep = (topic: string, payload: Uint8Array) =>
+    void outbox.append({ topic, payload, retain: false }).then(() => {
       if (outbox.health.failures > 0 && outbox.health.dropped > 0)
         limited.warn('outbox', { error: outbox.health.lastError, dropped: outbox.health.dropped }, 'the outbox dropped messages');
       sender.tick();
     });
+  const keepJson = (topic: string, message: object) => keep(topic, Buffer.from(JSON.stringify(message)));
   const tellAlarm = (change: AlarmChange | undefined) => {
-    if (change) keep(topics.alarm(change.stream), change);
+    if (change) keepJson(topics.alarm(change.stream), change);
   };
   const tellDrift = (signal: DriftSignal | undefined) => {
-    if (signal) keep(topics.drift(signal.stream), signal);
+    if (signal) keepJson(topics.drift(signal.stream), signal);
   };
   const pseudonymKey = join(stateFolder, 'pseudonym.key');
   const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
@@ -174,13 +181,52 @@ export async function startGateway(
     });
   let drift = watchDrift();
 
+  const { learn: learnSettings } = configuration;
+  let learning: Learning | undefined;
+  if (learnSettings.enabled) {
+    const key = await gatewayKey(join(stateFolder, 'gateway.key')).catch(async (cause: Error) => {
+      await loop.stop();
+      await unlock();
+      throw new ConfigurationRefusal(`stateFolder: no key can be read or made there (${cause.message}); mend it or name another`, {
+        cause,
+      });
+    });
+    const host: LearningHost = {
+      get manifest() {
+        return loop.manifest;
+      },
+      get memory() {
+        return loop.memory;
+      },
+      bundle: () => ({ digest: loop.status().bundle!.digest, folder: loop.bundleFolder }),
+      adapterOf: (stream) => loop.adapterFileOf(stream),
+      setAdapter: (stream, bytes) => loop.setAdapter(stream, bytes),
+    };
+    const { engine } = configuration;
+    const folder = join(stateFolder, 'learned');
+    learning = new Learning({ site, gateway, folder, key, engine, programs, settings: learnSettings }, host, {
+      onReceipt: (receipt) => keepJson(topics.labelled(receipt.stream), receipt),
+      onReport: (report) => {
+        log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation');
+        keepJson(topics.adaptation(report.stream), report);
+      },
+      onAdapter: (stream, file) => keep(topics.adapter(stream), file),
+      onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'a label or adapter cannot be kept'),
+    });
+  }
+
   const sources = new MessageSources(configuration, accept);
   const guard = new NameGuard(instance, startedAt);
   const clientId = `tremolo-${site}-${gateway}`;
   const ours: BrokerIdentity = {
     clientId,
     will: { topic: topics.status, payload: Buffer.from(JSON.stringify({ ...identity, state: 'offline' })), qos: 1, retain: true },
-    subscriptions: { ...sources.subscriptions, [topics.status]: { qos: 1 }, [topics.allOperators]: { qos: 1 } },
+    subscriptions: {
+      ...sources.subscriptions,
+      [topics.status]: { qos: 1 },
+      [topics.allOperators]: { qos: 1 },
+      ...(learning && { [topics.allLabels]: { qos: 1 as const } }),
+    },
   };
   /** While another gateway has our name: a listener that hears when it ends. */
   const waiting: BrokerIdentity = { clientId: `${clientId}-${instance.slice(0, 8)}`, subscriptions: { [topics.status]: { qos: 1 } } };
@@ -206,8 +252,15 @@ export async function startGateway(
     const told = parseJson(payload, operatorCommandSchema);
     // What the broker keeps is an old word, and would be said again with each connection.
     if (!told || retained) limited.warn('operator', { stream, retained }, 'an operator message that cannot be used');
+    else if (told.command === 'revertAdapter') void learning?.revert(stream);
     else if (operate(stream, told.command) === undefined)
       limited.warn('operator', { stream, ...told }, 'an operator message for a stream that is not known');
+  };
+
+  const onLabel = (stream: string, payload: Uint8Array, retained: boolean) => {
+    const label = parseJson(payload, labelSchema);
+    if (!label || retained || label.stream !== stream) limited.warn('label', { stream, retained }, 'a label that cannot be used');
+    else void learning?.label(label);
   };
 
   const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
@@ -215,6 +268,7 @@ export async function startGateway(
     onMessage: (topic, payload, retained) => {
       if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
       if (topic === topics.status) onStatus(payload, retained);
+      else if (topic.startsWith(`${topics.branch}/label/`)) onLabel(streamOfTopic(topic), payload, retained);
       else onOperator(streamOfTopic(topic), payload, retained);
     },
     onOnline: () => {
@@ -291,6 +345,7 @@ export async function startGateway(
       await ports.close();
       await http?.close();
       loop.refuseWaiting();
+      await learning?.stop();
       await updates?.stop();
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();

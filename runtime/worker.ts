@@ -13,9 +13,10 @@ import {
   readBundle,
 } from '../models/bundle/bundle.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import { type Engine, emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
+import { emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
 import { dualSettings } from './decide/dual-state.ts';
 import { BatchSession } from './io/batch-session.ts';
+import { createEngine } from './io/create-engine.ts';
 import { DualRunner } from './io/dual-runner.ts';
 import {
   type Bank,
@@ -40,11 +41,6 @@ const BACKGROUND_PRIORITY = 10;
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
 const say = (message: FromWorker) => port.postMessage(message);
-
-async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string, threads: number | undefined): Promise<Engine> {
-  if (kind === 'wasm') return (await import('../models/engine/wasm-engine.ts')).createWasmEngine(wasmFolder);
-  return (await import('../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine({ threads });
-}
 
 /** Numbers of an output's row; 0 where the graph does not give it. */
 function outputSize({ outputs }: Session, wanted: string): number {

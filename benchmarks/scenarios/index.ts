@@ -1,4 +1,5 @@
 import type { Scenario } from '../harness/scenario.ts';
+import { ADAPT_GATEWAY } from './adapt-gateway.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
 import { ARM } from './arm.ts';
@@ -30,4 +31,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...COST_CURVES,
   ...FIELD,
   ...ARM,
+  ...ADAPT_GATEWAY,
 ];

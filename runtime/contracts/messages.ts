@@ -110,7 +110,10 @@ export const statusSchema = z.strictObject({
 
 export type Status = z.infer<typeof statusSchema>;
 
-/** What an operator says of a stream's alarm or machine. `healthy`: take the machine as it is now for its reference. */
-export const operatorCommandSchema = z.strictObject({ command: z.enum(['acknowledge', 'shelve', 'unshelve', 'healthy']) });
+/**
+ * What an operator says of a stream's alarm, machine or adapter. `healthy`: take the machine as it is now for its reference. `revertAdapter`: decide with
+ * the adapter before the one that decides.
+ */
+export const operatorCommandSchema = z.strictObject({ command: z.enum(['acknowledge', 'shelve', 'unshelve', 'healthy', 'revertAdapter']) });
 
 export type OperatorCommand = z.infer<typeof operatorCommandSchema>;

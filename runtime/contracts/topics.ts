@@ -37,6 +37,16 @@ export function gatewayTopics(site: string, gateway: string) {
     /** What operators say of one stream, JSON, towards the gateway. */
     operator: (stream: string) => `${branch}/operator/${stream}`,
     allOperators: `${branch}/operator/+`,
+    /** What annotators say of windows of one stream, JSON, towards the gateway; and its answer to each label. See label.ts. */
+    label: (stream: string) => `${branch}/label/${stream}`,
+    allLabels: `${branch}/label/+`,
+    labelled: (stream: string) => `${branch}/labelled/${stream}`,
+    allLabelled: `${branch}/labelled/+`,
+    /** What became of each attempt to learn, JSON; and the adapters that decide because of it, as safetensors files. See adaptation.ts. */
+    adaptation: (stream: string) => `${branch}/adaptation/${stream}`,
+    allAdaptations: `${branch}/adaptation/+`,
+    adapter: (stream: string) => `${branch}/adapter/${stream}`,
+    allAdapters: `${branch}/adapter/+`,
     /** What the gateway is and runs, JSON, retained, with a last will. */
     status: `${branch}/status`,
     /** Updates: what the gateway asks for, why it does not come, and where it stands (retained); see update.ts. */
@@ -64,6 +74,9 @@ export function siteTopics(site: string) {
     allStatuses: `${ROOT}/${site}/+/status`,
     allUpdateRequests: `${ROOT}/${site}/+/update/request`,
     allUpdateStates: `${ROOT}/${site}/+/update/state`,
+    allLabels: `${ROOT}/${site}/+/label/+`,
+    allAdaptations: `${ROOT}/${site}/+/adaptation/+`,
+    allAdapters: `${ROOT}/${site}/+/adapter/+`,
   };
 }
 

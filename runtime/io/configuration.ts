@@ -139,6 +139,29 @@ function gatewaySchema(folder: string) {
       .transform((path) => resolve(folder, path)),
     /** Adapters that streams begin with, by stream; what the gateway was sent or has learned since lies in stateFolder/adapters and goes before. */
     adapters: z.record(topicName, fileSetting(folder)).default({}),
+    /** How the gateway learns from labels; see adapt-service.ts. */
+    learn: z
+      .strictObject({
+        enabled: z.boolean().default(true),
+        /** From a stream's last label to the beginning of an adaptation. */
+        settleSeconds: z.number().min(0).max(3600).default(10),
+        /** What one adaptation may use; and the share of the time in which its thread works. */
+        cpuSeconds: z.number().positive().max(3600).default(5),
+        wallSeconds: z.number().positive().max(3600).default(120),
+        workShare: z.number().gt(0).max(1).default(0.25),
+        /** Live windows that a new adapter decides beside the old one before it decides alone. */
+        shadowWindows: z.number().int().min(1).max(1024).default(32),
+        /** Memory for the last windows of all streams, so that a label finds its own. */
+        recentBytes: z
+          .number()
+          .int()
+          .min(65_536)
+          .max(2 ** 31)
+          .default(64 * 1024 * 1024),
+        /** Whether adapters are published for the server; raw samples never are. */
+        upload: z.boolean().default(false),
+      })
+      .prefault({}),
     /** Signed updates over the broker; without it there are none. `root`: the repository's root.json, as it is when the gateway is installed. */
     update: z.strictObject({ root: fileSetting(folder) }).optional(),
     /** What is said of machines that have become unlike themselves, and what of it leaves the site. */

@@ -53,6 +53,12 @@ export class StreamAdapters {
     return this.#held.get(stream);
   }
 
+  /** The file that decides a stream's windows; undefined for the base, and where there is one that cannot be used. */
+  fileOf(stream: string): Uint8Array | undefined {
+    const bytes = this.bytesOf(stream);
+    return bytes && this.#held.get(stream) === sha256(bytes) ? bytes : undefined;
+  }
+
   /** A stream was given a slot. @returns its row of the adapter bank; 0 where it has no adapter, or one of another base, rank or shape */
   open(stream: string, slot: number): number {
     try {
