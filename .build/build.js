@@ -8,7 +8,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = `${root}dist`;
 
 /** What cannot be bundled: native libraries, found in node_modules at run time. */
-const external = ['onnxruntime-node', 'serialport', '@tensorflow/tfjs-node'];
+const external = ['onnxruntime-node', 'serialport', '@tensorflow/tfjs-node', 'libsql'];
 
 const common = {
   absWorkingDir: root,

@@ -74,6 +74,7 @@ export function siteTopics(site: string) {
     allStatuses: `${ROOT}/${site}/+/status`,
     allUpdateRequests: `${ROOT}/${site}/+/update/request`,
     allUpdateStates: `${ROOT}/${site}/+/update/state`,
+    allDrift: `${ROOT}/${site}/+/drift/+`,
     allLabels: `${ROOT}/${site}/+/label/+`,
     allAdaptations: `${ROOT}/${site}/+/adaptation/+`,
     allAdapters: `${ROOT}/${site}/+/adapter/+`,

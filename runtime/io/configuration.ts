@@ -61,7 +61,7 @@ const foreignSource = z.unknown().transform((value, context) => {
   return z.NEVER;
 });
 
-function brokerSchema(folder: string) {
+export function brokerSchema(folder: string) {
   return z
     .strictObject({
       url: z.url({ protocol: /^(mqtts?|wss?)$/, error: 'must be a URL that begins with mqtt://, mqtts://, ws:// or wss://' }),

@@ -79,7 +79,9 @@ async function noveltyAgain(
 export async function releaseTuned(
   folder: string,
   setName: string,
-  result: TuneResult,
+  result: Pick<TuneResult, 'method' | 'context' | 'tuned' | 'examples'> & {
+    readonly after: { readonly target: TuneResult['after']['target'] };
+  },
   target: CutRecordings,
   source: CutRecordings | undefined,
 ): Promise<TunedRelease> {

@@ -1,0 +1,226 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { type Books, openBooks } from '../../../trainer/server/open-books.ts';
+import type { Arrival, Model } from '../../../trainer/server/store.ts';
+import { type Cluster, POSTGRES, startPostgres } from '../../support/postgres.ts';
+
+const LEASE_MS = 1000;
+const origin = { site: 'plant', gateway: 'hall', stream: 'press' };
+
+function signal(id: string, more: Partial<Arrival> = {}, windows = [256]): Arrival {
+  return {
+    ...origin,
+    kind: 'signal',
+    id,
+    atMs: 1000,
+    pseudonym: 'asset-1',
+    body: JSON.stringify({ severity: 0.5, benign: false }),
+    windows: windows.map((endSequence) => ({ epoch: 1, endSequence, scales: [0.5], codes: 'AAEAAg==' })),
+    ...more,
+  };
+}
+
+function label(id: string, more: Record<string, unknown> = {}, of: Partial<Arrival> = {}): Arrival {
+  const said = {
+    id,
+    verdict: 'correct',
+    class: 'knock',
+    annotator: 'ann-1',
+    tier: 'first',
+    subject: { kind: 'signal', signal: 's1' },
+    ...more,
+  };
+  return { ...origin, kind: 'label', id, atMs: 2000, pseudonym: said.annotator, body: JSON.stringify(said), ...of };
+}
+
+let cluster: Cluster | undefined;
+beforeAll(async () => {
+  if (POSTGRES) cluster = await startPostgres();
+});
+afterAll(() => cluster?.stop());
+
+const KINDS = [
+  { name: 'SQLite', skip: false, url: async () => undefined },
+  { name: POSTGRES ? 'Postgres with pg-boss' : 'Postgres with pg-boss (no initdb here)', skip: !POSTGRES, url: () => cluster!.database() },
+];
+
+for (const { name, skip, url } of KINDS) {
+  describe.skipIf(skip)(`books in ${name}`, () => {
+    let where: { path: string; url: string | undefined };
+    let books: Books;
+    const open = () => openBooks({ database: where.path, lease: LEASE_MS }, where.url, (error) => expect.fail(error.message));
+    beforeEach(async () => {
+      where = { path: join(await mkdtemp(join(tmpdir(), 'tremolo-books-')), 'server.db'), url: await url() };
+      books = await open();
+    });
+    afterEach(() => books.close());
+
+    it('keep what arrives once, however often it comes, and over a restart', async () => {
+      expect(await books.store.keep(signal('s1'))).toBe(true);
+      expect(await books.store.keep(signal('s1'))).toBe(false);
+      // Another gateway's signal of that name is another.
+      expect(await books.store.keep(signal('s1', { gateway: 'yard' }))).toBe(true);
+      expect(await books.store.keep(label('l1'))).toBe(true);
+      await books.close();
+      books = await open();
+      expect(await books.store.keep(signal('s1'))).toBe(false);
+      expect(await books.store.counts()).toEqual({ 'signal.kept': 2, 'label.kept': 1 });
+      const [{ number: first }, { number: second }] = await books.store.arrivals('plant', 'signal');
+      expect(second).toBeGreaterThan(first);
+    });
+
+    it('join labels with the windows that they are about: a signal, a window, a span', async () => {
+      await books.store.keep(signal('s1', {}, [256, 512, 768]));
+      await books.store.keep(signal('s2', {}, [1024]));
+      expect(await books.store.labelledWindows('plant')).toEqual([]);
+      await books.store.keep(label('l1', { subject: { kind: 'window', epoch: 1, endSequence: 512 } }));
+      expect((await books.store.labelledWindows('plant')).map(({ endSequence }) => endSequence)).toEqual([512]);
+      await books.store.keep(label('l2', { class: 'hum', subject: { kind: 'span', epoch: 1, fromSequence: 700, toSequence: 1100 } }));
+      await books.store.keep(label('l3', { class: 'rub', subject: { kind: 'signal', signal: 's2' } }));
+      const windows = await books.store.labelledWindows('plant');
+      expect(windows.map((one) => [one.endSequence, one.class])).toEqual([
+        [512, 'knock'],
+        [768, 'hum'],
+        [1024, 'rub'],
+      ]);
+      expect(windows[0]).toMatchObject({ asset: 'asset-1', scales: [0.5], codes: 'AAEAAg==', label: { id: 'l1', annotator: 'ann-1' } });
+    });
+
+    it('let an expert go before a first label, and a doubt take a label back', async () => {
+      await books.store.keep(signal('s1'));
+      await books.store.keep(label('l1', { class: 'hum', tier: 'expert' }));
+      await books.store.keep(label('l2', { class: 'knock' }));
+      expect((await books.store.labelledWindows('plant'))[0].class).toBe('hum');
+      await books.store.keep(label('l3', { verdict: 'reject', class: 'hum' }));
+      expect(await books.store.labelledWindows('plant')).toHaveLength(1);
+      await books.store.keep(label('l4', { verdict: 'reject', class: 'hum', tier: 'expert' }));
+      expect(await books.store.labelledWindows('plant')).toEqual([]);
+    });
+
+    it('learn nothing from what is quarantined, and say why', async () => {
+      await books.store.keep(signal('s1'));
+      await books.store.keep(label('l1'));
+      await books.store.quarantine('plant', 'hall', 'label', ['l1'], 'costs 12 points');
+      expect(await books.store.labelledWindows('plant')).toEqual([]);
+      expect(await books.store.quarantined('plant')).toEqual([{ gateway: 'hall', kind: 'label', id: 'l1', reason: 'costs 12 points' }]);
+    });
+
+    it('add facts up since the last mark', async () => {
+      await books.store.keep(signal('s1'));
+      await books.store.keep(signal('s2', { body: JSON.stringify({ severity: 0.9, benign: true }) }));
+      await books.store.keep(label('l1'));
+      await books.store.keep(label('l2', { verdict: 'unsure', class: undefined }));
+      await books.store.keepMetric('oee', 1, 0.9);
+      await books.store.keepMetric('oee', 2, 0.8);
+      const facts = await books.store.consider('plant', async (found) => found);
+      expect(facts).toMatchObject({ labels: 1, severity: 0.5, metrics: { oee: [0.9, 0.8] } });
+      await books.store.consider('plant', (found, queries) => books.store.mark(queries, 'plant', found.last));
+      expect(await books.store.consider('plant', async (found) => found)).toEqual({
+        last: facts.last,
+        labels: 0,
+        severity: 0,
+        metrics: {},
+      });
+    });
+
+    it('do all of a step or nothing', async () => {
+      const broken = books.store.consider('plant', async (_, queries) => {
+        await books.jobs.add({ id: 'j1', kind: 'retrain', site: 'plant', input: {} }, queries);
+        throw new Error('power cut');
+      });
+      await expect(broken).rejects.toThrow('power cut');
+      expect(await books.jobs.list()).toEqual([]);
+      expect(await books.jobs.take('w')).toBeUndefined();
+    });
+
+    it('know a gateway by its first key', async () => {
+      expect(await books.store.gatewayKey('plant', 'hall', 'a')).toBe('a');
+      expect(await books.store.gatewayKey('plant', 'hall', 'b')).toBe('a');
+    });
+
+    it('erase a pseudonym: samples, signals, labels, and the models that learned from it or from these', async () => {
+      await books.store.keep(signal('s1'));
+      await books.store.keep(signal('s2', { pseudonym: 'asset-2' }, [512]));
+      await books.store.keep(label('l1'));
+      await books.store.keep(label('l2', { subject: { kind: 'signal', signal: 's2' } }));
+      const model = (digest: string, parent: string, madeMs: number): Model => ({
+        ...{ digest, parent, madeMs, site: 'plant', job: `job-${digest}`, state: 'running', windows: [], labels: [] },
+      });
+      await books.store.addModel(model('m1', 'base', 1), ['asset-2']);
+      await books.store.addModel(model('m2', 'm1', 2), ['asset-1', 'ann-1']);
+      await books.store.addModel(model('m3', 'm2', 3), ['asset-2']);
+      const { erased, models } = await books.store.erase('asset-1');
+      expect(erased).toEqual({ windows: 1, signals: 1 });
+      expect(models.map(({ digest }) => digest)).toEqual(['m2', 'm3']);
+      expect((await books.store.models('plant')).map(({ state }) => state)).toEqual(['running', 'tainted', 'tainted']);
+      expect((await books.store.labelledWindows('plant')).map(({ asset }) => asset)).toEqual(['asset-2']);
+      // It is gone, and the same message does not bring it back.
+      expect(await books.store.keep(signal('s1'))).toBe(false);
+      expect(await books.store.erase('asset-1')).toEqual({ erased: { windows: 0 }, models: [] });
+    });
+
+    describe('jobs', () => {
+      const job = (id: string) => ({ id, kind: 'retrain', site: 'plant', input: { through: 7 } });
+
+      it('are done once: the same id is the same job, and one worker gets it', async () => {
+        expect(await books.jobs.add(job('a'))).toBe(true);
+        expect(await books.jobs.add(job('a'))).toBe(false);
+        const leases = await Promise.all(['x', 'y', 'z'].map((worker) => books.jobs.take(worker)));
+        const got = leases.filter((lease) => lease !== undefined);
+        expect(got).toHaveLength(1);
+        expect(got[0].job).toMatchObject({ id: 'a', state: 'running', attempts: 1, input: { through: 7 } });
+        expect(await got[0].finish({ digest: 'd' })).toBe(true);
+        expect(await got[0].finish({ digest: 'other' })).toBe(false);
+        expect(await books.jobs.add(job('a'))).toBe(false);
+        expect(await books.jobs.take('x')).toBeUndefined();
+        expect((await books.jobs.unsettled()).map(({ result }) => result)).toEqual([{ digest: 'd' }]);
+        await books.jobs.settle('a', 'rolled out');
+        expect(await books.jobs.unsettled()).toEqual([]);
+      });
+
+      it('are taken over when their worker is silent, whose word then counts nothing', async () => {
+        await books.jobs.add(job('a'));
+        const dead = (await books.jobs.take('dead'))!;
+        expect(await books.jobs.take('next')).toBeUndefined();
+        let taken = await books.jobs.take('next');
+        while (!taken) taken = await new Promise((resolve) => setTimeout(() => resolve(books.jobs.take('next')), 20));
+        expect(taken.job).toMatchObject({ id: 'a', worker: 'next', attempts: 2 });
+        expect(await dead.heartbeat()).toBe(false);
+        expect(await dead.finish({ digest: 'dead' })).toBe(false);
+        expect(await taken.finish({ digest: 'next' })).toBe(true);
+        expect(await books.jobs.list()).toMatchObject([{ state: 'done', result: { digest: 'next' } }]);
+      });
+
+      it('stay with a worker whose heart beats', async () => {
+        await books.jobs.add(job('a'));
+        const lease = (await books.jobs.take('w'))!;
+        for (let beat = 0; beat < 5; beat++) {
+          await new Promise((resolve) => setTimeout(resolve, LEASE_MS / 4));
+          expect(await lease.heartbeat()).toBe(true);
+          expect(await books.jobs.take('other')).toBeUndefined();
+        }
+      });
+
+      it('are tried again after trouble, and given up after three times', async () => {
+        await books.jobs.add(job('a'));
+        await books.jobs.add(job('b'));
+        for (let tries = 1; tries <= 3; tries++) {
+          const lease = (await books.jobs.take('w'))!;
+          expect(lease.job).toMatchObject({ id: 'a', attempts: tries });
+          expect(await lease.fail('disk full', true)).toBe(true);
+          if (tries < 3) expect((await books.jobs.list())[0].state).toBe('waiting');
+        }
+        const lease = (await books.jobs.take('w'))!;
+        expect(lease.job.id).toBe('b');
+        await lease.fail('no class has two windows', false);
+        expect(await books.jobs.list()).toMatchObject([
+          { state: 'failed', reason: 'disk full' },
+          { state: 'failed', reason: 'no class has two windows', attempts: 1 },
+        ]);
+        expect(await books.jobs.take('w')).toBeUndefined();
+      });
+    });
+  });
+}

@@ -1,0 +1,114 @@
+import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
+import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
+import { Refusal } from '../refusal.ts';
+import { averageInputSchema, runAverage } from './average-job.ts';
+import type { ServerConfiguration } from './configuration.ts';
+import type { Lease } from './jobs.ts';
+import { modelFolder } from './model-folder.ts';
+import type { Books } from './open-books.ts';
+import { retrain } from './retrain.ts';
+import { retrainInputSchema } from './retrain-input.ts';
+
+/** How often somebody without work asks for some. */
+const POLL_MS = 500;
+/** Heartbeats within a lease. */
+const HEARTBEATS = 4;
+
+export type WorkerLog = (event: string, details: Record<string, unknown>) => void;
+
+/** Does jobs, one at a time, until it is stopped; one that is interrupted goes back at once. */
+export async function work(
+  configuration: ServerConfiguration,
+  { store, jobs }: Pick<Books, 'store' | 'jobs'>,
+  signal: AbortSignal,
+  log: WorkerLog,
+): Promise<void> {
+  const worker = `${hostname()}-${process.pid}`;
+  const engine = await createOnnxruntimeEngine();
+  while (!signal.aborted) {
+    const lease = await jobs.take(worker);
+    if (!lease) {
+      await pause(POLL_MS, signal);
+      continue;
+    }
+    const { job } = lease;
+    log('job', { id: job.id, worker, attempt: job.attempts });
+    // Its own end, or the news that the job is another's by now.
+    const over = new AbortController();
+    const stop = AbortSignal.any([signal, over.signal]);
+    const beat = setInterval(() => {
+      lease.heartbeat().then(
+        (mine) => !mine && over.abort(new Error('another worker has taken over')),
+        (error: Error) => log('heartbeat', { id: job.id, error: error.message }),
+      );
+    }, jobs.leaseMs / HEARTBEATS);
+    const onProgress = (note: string) => log('progress', { id: job.id, note });
+    try {
+      const result = await (job.kind === 'retrain'
+        ? runRetrain()
+        : runAverage(engine, configuration, store, averageInputSchema.parse(job.input)));
+      const counts = await lease.finish(result);
+      log('finished', { id: job.id, counts, ...summaryOf(result) });
+    } catch (error) {
+      await failed(lease, error as Error);
+    } finally {
+      clearInterval(beat);
+    }
+
+    async function runRetrain() {
+      const settings = configuration.retrain;
+      if (!settings) throw new Refusal('server/retrain', 'server.yaml of this worker has no retrain');
+      const { base, through } = retrainInputSchema.parse(job.input);
+      await mkdir(configuration.artifacts, { recursive: true });
+      const scratch = await mkdtemp(join(configuration.artifacts, '.making-'));
+      try {
+        const { known, steps, seed, tolerance, suspicion } = settings;
+        const windows = await store.labelledWindows(job.site, through);
+        const out = join(scratch, 'bundle');
+        const bundle = await modelFolder(configuration, base);
+        const made = await retrain(
+          engine,
+          { bundle, out, windows, known, steps, seed, tolerance, suspicion },
+          { signal: stop, onProgress },
+        );
+        if (made.outcome === 'accepted') await keepModel(out, join(configuration.artifacts, made.digest!));
+        return made;
+      } finally {
+        await rm(scratch, { recursive: true, force: true });
+      }
+    }
+
+    async function failed({ fail }: Lease, error: Error): Promise<void> {
+      const isRefused = error instanceof Refusal || error instanceof BundleRefusal;
+      const counts = await fail(error.message, !isRefused || stop.aborted);
+      log('failed', { id: job.id, counts, error: error.message });
+    }
+  }
+}
+
+/** Under its digest a model has one content: who comes second has brought the same. */
+async function keepModel(made: string, place: string): Promise<void> {
+  await rename(made, place).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+  });
+}
+
+function summaryOf(result: object): Record<string, unknown> {
+  const { outcome, reason, digest, old, new: fresh, seconds } = result as Record<string, unknown>;
+  return { outcome, reason, digest, old, new: fresh, seconds };
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+    signal.addEventListener('abort', done);
+  });
+}
