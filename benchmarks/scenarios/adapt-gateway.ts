@@ -26,9 +26,22 @@ import {
 import type { Context, Measured, Scenario, Skipped } from '../harness/scenario.ts';
 
 const SEEDS = [1, 2, 3];
+/** As a gateway has them by default. */
 const SHADOW_WINDOWS = 32;
+const ANCHORS = 64;
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / Math.max(1, values.length);
 const rounded = (value: number) => Number(value.toFixed(4));
+
+/** Windows that a gateway would have had before the labels came, and those that come after. */
+function recentAndLive(measured: TrueWindows): TrueWindows[] {
+  const rows = spreadRows(measured.count, ANCHORS + SHADOW_WINDOWS);
+  return [0, 1].map((part) =>
+    takeTrue(
+      measured,
+      rows.filter((_, place) => (place % 3 === 2) === (part === 1)),
+    ),
+  );
+}
 
 const bundles = new Map<string, Promise<Bundle>>();
 /** Trained once a process: several figures are of the same networks. */
@@ -60,8 +73,8 @@ async function runPairs({ quick, progress }: Context, data: string, perClass: nu
       const bundle = await bundleOf(engine, data, from, seed);
       const { learner, release } = await openLearner(engine, bundle);
       const { labelled, measured } = drawLabels(await loadWindows(data, to, bundle), perClass, bundle, seed);
-      const live = takeTrue(measured, spreadRows(measured.count, SHADOW_WINDOWS));
-      const { adapter, refusal, cpuSeconds } = await adopt(learner, labelled, live, bundle.manifest.classes.length, undefined);
+      const [recent, live] = recentAndLive(measured);
+      const { adapter, refusal, cpuSeconds } = await adopt(learner, labelled, recent, live, bundle.manifest.classes.length, undefined);
       const pair: PairFigures = {
         pair: `${from} -> ${to}`,
         before: await accuracyOf(learner, measured, undefined),
@@ -113,15 +126,15 @@ async function partial(context: Context): Promise<Measured | Skipped> {
       const { learner, release } = await openLearner(engine, bundle);
       const { labelled, measured } = drawLabels(await loadWindows(data, to, bundle), 2, bundle, seed);
       const before = recalls(await learner.decide(measured, undefined), measured.labels, classes);
-      const [worst, second] = [...before.keys()].sort((a, b) => before[a] - before[b]);
+      const heard = [...before.keys()].filter((label) => measured.labels.includes(label));
+      const [worst, second] = heard.sort((a, b) => before[a] - before[b]);
       const rows = [...labelled.labels.keys()].filter((row) => labelled.labels[row] === worst);
       const three = takeTrue(labelled, [...rows, labelled.labels.indexOf(second)]);
-      const live = takeTrue(measured, spreadRows(measured.count, SHADOW_WINDOWS));
-      const { adapter, refusal } = await adopt(learner, three, live, classes, undefined);
+      const [recent, live] = recentAndLive(measured);
+      const { adapter, refusal } = await adopt(learner, three, recent, live, classes, undefined);
       const after = recalls(await learner.decide(measured, adapter), measured.labels, classes);
       await release();
-      const change = (isMeant: (label: number) => boolean) =>
-        mean([...before.keys()].filter(isMeant).map((label) => after[label] - before[label]));
+      const change = (isMeant: (label: number) => boolean) => mean(heard.filter(isMeant).map((label) => after[label] - before[label]));
       const [own, others] = [
         change((label) => label === worst || label === second),
         change((label) => label !== worst && label !== second),
@@ -168,11 +181,12 @@ async function inARow(context: Context): Promise<Measured | Skipped> {
     const honest = turn % 5 === 0;
     const drawn = takeTrue(target, rows);
     const labelled: TrueWindows = honest ? drawn : { ...drawn, labels: drawn.labels.map(() => random.below(classes)) };
-    const live = takeTrue(
-      target,
-      Array.from({ length: SHADOW_WINDOWS }, () => random.below(target.count)),
-    );
-    const { adapter, refusal } = await adopt(learner, labelled, live, classes, current);
+    const drawOf = (windows: number) =>
+      takeTrue(
+        target,
+        Array.from({ length: windows }, () => random.below(target.count)),
+      );
+    const { adapter, refusal } = await adopt(learner, labelled, drawOf(ANCHORS), drawOf(SHADOW_WINDOWS), classes, current);
     const kind = refusal?.replace(/[\d.]+/g, '#');
     if (kind) refusals.set(kind, (refusals.get(kind) ?? 0) + 1);
     else {
@@ -230,7 +244,14 @@ async function healthyStream(context: Context): Promise<Measured | Skipped> {
       const own = seen.labels.map((_, row) => indexOfLargest(decided.subarray(row * classes, (row + 1) * classes)));
       const sure = [...own.keys()].filter((row) => decided[row * classes + own[row]] >= 0.9);
       const labelled = takeTrue({ ...seen, labels: own }, sure);
-      const { adapter, refusal } = await adopt(learner, labelled, takeTrue(all, draw(SHADOW_WINDOWS)), classes, undefined);
+      const { adapter, refusal } = await adopt(
+        learner,
+        labelled,
+        takeTrue(all, draw(ANCHORS)),
+        takeTrue(all, draw(SHADOW_WINDOWS)),
+        classes,
+        undefined,
+      );
       const [stream, balanced] = [takeTrue(all, draw(600)), takeTrue(all, spreadRows(all.count, 1200))];
       const change = async (windows: TrueWindows) =>
         (await accuracyOf(learner, windows, adapter)) - (await accuracyOf(learner, windows, undefined));

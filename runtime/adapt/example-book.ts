@@ -18,7 +18,10 @@ export interface Examples extends RawWindows {
   readonly labels: Int32Array;
   /** 1 where the window is for the guard alone, [count] */
   readonly heldOut: Uint8Array;
-  /** Labels behind the windows that are learned from. */
+  /** 1 where more than one annotator stands behind it, [count] */
+  readonly trusted: Uint8Array;
+  /** Label of each window, as a row of `provenance`, [count] */
+  readonly sources: Int32Array;
   readonly provenance: readonly LabelProvenance[];
   /** Classes that an annotator has called wrong where they were decided, [classes] */
   readonly rejected: readonly boolean[];
@@ -71,7 +74,7 @@ export class ExampleBook {
   /** @param classes of the bundle; labels of others wait for a bundle that has them */
   examples(classes: readonly string[]): Examples {
     const settled = this.#settled();
-    const used: { window: PlacedWindow; label: number; heldOut: boolean }[] = [];
+    const used: { window: PlacedWindow; label: number; heldOut: boolean; trusted: boolean; source: number }[] = [];
     const provenance: LabelProvenance[] = [];
     const seen = new Map<number, number>();
     const rejected = classes.map(() => false);
@@ -85,14 +88,17 @@ export class ExampleBook {
       const place = seen.get(index) ?? 0;
       seen.set(index, place + 1);
       const heldOut = place % HOLD_OUT_EVERY === HOLD_OUT_EVERY - 1;
-      for (const window of own) used.push({ window, label: index, heldOut });
+      const source = provenance.length;
+      for (const window of own) used.push({ window, label: index, heldOut, trusted: label.tier !== 'first', source });
       const { id, annotator, tier } = label;
-      if (!heldOut) provenance.push({ id, annotator, tier, class: classes[index], windows: own.length });
+      provenance.push({ id, annotator, tier, class: classes[index], windows: own.length });
     }
     return {
       ...joinWindows(used.map(({ window }) => window)),
       labels: Int32Array.from(used, ({ label }) => label),
       heldOut: Uint8Array.from(used, ({ heldOut }) => (heldOut ? 1 : 0)),
+      trusted: Uint8Array.from(used, ({ trusted }) => (trusted ? 1 : 0)),
+      sources: Int32Array.from(used, ({ source }) => source),
       provenance,
       rejected,
     };

@@ -6,7 +6,7 @@ import type { GuardFigures } from '../contracts/adaptation.ts';
  */
 const LARGEST_LOSS_GROWTH = 0.05;
 /** A decision that is so probable is one that the model is sure of. */
-const SURE_FROM = 0.9;
+export const SURE_FROM = 0.9;
 /** Share of the sure decisions of a stream that a candidate must keep, apart from classes that a label spoke against. */
 const LEAST_KEPT = 0.95;
 /** Fall of the mean probability of what is decided that is allowed: an estimate of accuracy that needs no label (CBPE). */

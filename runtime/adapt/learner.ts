@@ -11,9 +11,10 @@ import {
   indexOfLargest,
   type Score,
   type ShadowFigures,
+  SURE_FROM,
   scoreOf,
 } from './guard.ts';
-import { type LabelledFeatures, rowsByClass, takeRows } from './labelled-features.ts';
+import { joinFeatures, type LabelledFeatures, rowsByClass, takeRows } from './labelled-features.ts';
 import { type RawWindows, takeWindows } from './raw-windows.ts';
 
 const BATCH = 64;
@@ -34,11 +35,17 @@ export interface LearnerParts {
   readonly toRow: (adapter: Float32Array) => Float32Array;
 }
 
+/** What an adaptation learns from. */
+export type LearnerExamples = Pick<Examples, keyof RawWindows | 'labels' | 'heldOut' | 'trusted' | 'rejected'>;
+
 export interface Learned {
   /** [P]; absent where the guard was against it. */
   readonly adapter?: Float32Array;
   readonly refusal?: string;
-  readonly guard: GuardFigures;
+  /** Absent where there was nothing to learn from. */
+  readonly guard?: GuardFigures;
+  /** Rows of the examples that it was learned from. */
+  readonly used: readonly number[];
   /** Classes that a label spoke against where they were decided, [classes] */
   readonly contested: readonly boolean[];
 }
@@ -68,22 +75,33 @@ export class Learner {
 
   /**
    * @param current the adapter that decides now, [P]; undefined for the base
+   * @param anchors windows of the stream that nobody has labelled: what is surely decided there, of classes without a label, shall stay
    * @throws what `hooks` throw: a budget that is used up, a signal; RangeError without an example to learn from
    */
   async learn(
-    examples: Pick<Examples, keyof RawWindows | 'labels' | 'heldOut' | 'rejected'>,
+    examples: LearnerExamples,
     current: Float32Array | undefined,
+    anchors: RawWindows,
     settings: AdaptationSettings = DEFAULT_ADAPTATION,
     hooks: AdaptationHooks = {},
   ): Promise<Learned> {
-    const { sessions, initial } = this.#parts;
-    const rows = (part: number) => [...examples.heldOut.keys()].filter((row) => examples.heldOut[row] === part);
-    const [own, held] = [rows(0), rows(1)].map((of) => ({
-      windows: takeWindows(examples, of),
-      labels: Int32Array.from(of, (row) => examples.labels[row]),
+    const { sessions, initial, shape } = this.#parts;
+    const decided = await this.decide(examples, current);
+    const contested = this.#contested(decided, examples.labels, examples.rejected);
+    const credible = this.#credible(decided, examples);
+    const [used, heldOut] = [0, 1].map((part) => credible.filter((row) => examples.heldOut[row] === part));
+    if (used.length === 0) return { refusal: 'each label contradicts a sure decision, and no second one says so too', used, contested };
+    const [own, held] = [used, heldOut].map((rows) => ({
+      windows: takeWindows(examples, rows),
+      labels: Int32Array.from(rows, (row) => examples.labels[row]),
     }));
+    const labelled = new Set(own.labels);
     const features = await this.#features(own.windows);
-    const adapter = await adapt(sessions.adapt, initial, { features, labels: own.labels }, this.#replay, settings, hooks);
+    const anchored = await this.#anchors(anchors, current, (label) => !labelled.has(label) && !contested[label]);
+    // Each class has its share of a batch, labelled or not: three labels of two classes must not outweigh the ten others.
+    const replayShare = 1 - (1 - settings.replayShare) * Math.sqrt(labelled.size / shape.classes);
+    const known = joinFeatures([this.#replay, anchored]);
+    const adapter = await adapt(sessions.adapt, initial, { features, labels: own.labels }, known, { ...settings, replayShare }, hooks);
 
     const local = async ({ windows, labels }: typeof own, by: Float32Array | undefined) => scoreOf(await this.decide(windows, by), labels);
     const before = await this.decide(own.windows, current);
@@ -98,11 +116,39 @@ export class Learner {
       answers: await this.#answers(adapter),
     };
     const refusal = guardRefusal(scores);
-    return {
-      ...(refusal === undefined ? { adapter } : { refusal }),
-      guard: guardFigures(scores),
-      contested: this.#contested(before, own.labels, examples.rejected),
-    };
+    return { ...(refusal === undefined ? { adapter } : { refusal }), guard: guardFigures(scores), used, contested };
+  }
+
+  /**
+   * Rows whose label can be believed. One that contradicts a sure decision needs a second annotator, or another label that says the same of such a decision: a slip
+   * of the hand costs most where the model knows best.
+   */
+  #credible(decided: Float32Array, { labels, trusted }: LearnerExamples): number[] {
+    const { classes } = this.#parts.shape;
+    const changes = [...labels].map((label, row) => {
+      const own = decided.subarray(row * classes, (row + 1) * classes);
+      const best = indexOfLargest(own);
+      return best !== label && own[best] >= SURE_FROM ? `${best} ${label}` : undefined;
+    });
+    return [...labels.keys()].filter(
+      (row) => changes[row] === undefined || trusted[row] === 1 || changes.filter((other) => other === changes[row]).length > 1,
+    );
+  }
+
+  /** What is surely decided, of classes that `stays` names: learned with its own decision for a label (Li and Hoiem 2016). */
+  async #anchors(windows: RawWindows, current: Float32Array | undefined, stays: (label: number) => boolean): Promise<LabelledFeatures> {
+    const { classes } = this.#parts.shape;
+    const decided = await this.decide(windows, current);
+    const rows: number[] = [];
+    const labels: number[] = [];
+    for (let row = 0; row < windows.count; row++) {
+      const own = decided.subarray(row * classes, (row + 1) * classes);
+      const best = indexOfLargest(own);
+      if (own[best] < SURE_FROM || !stays(best)) continue;
+      rows.push(row);
+      labels.push(best);
+    }
+    return { features: await this.#features(takeWindows(windows, rows)), labels: Int32Array.from(labels) };
   }
 
   /** Accuracy on the replay windows that are held out: of the base, and of an adapter [P]. */

@@ -33,7 +33,7 @@ export function joinWindows(windows: readonly Pick<PlacedWindow, 'codes' | 'scal
 }
 
 export function takeWindows({ count, codes, scales }: RawWindows, rows: readonly number[]): RawWindows {
-  const [size, channels] = [codes.length / count, scales.length / count];
+  const [size, channels] = count === 0 ? [0, 0] : [codes.length / count, scales.length / count];
   return joinWindows(
     rows.map((row) => ({
       codes: codes.subarray(row * size, (row + 1) * size),

@@ -80,8 +80,13 @@ export class RecentWindows {
     return this.#matching(stream, (kept) => kept.epoch === epoch && kept.endSequence >= from && kept.endSequence <= to);
   }
 
-  #matching(stream: string, isMeant: (kept: Kept) => boolean): PlacedWindow[] {
-    return spread((this.#streams.get(stream) ?? []).filter(isMeant), LARGEST_FOUND).map(({ epoch, endSequence, row, scales }) => ({
+  /** Copies of so many windows of a stream, spread over all that are kept. */
+  sample(stream: string, count: number): readonly PlacedWindow[] {
+    return this.#matching(stream, () => true, count);
+  }
+
+  #matching(stream: string, isMeant: (kept: Kept) => boolean, largest = LARGEST_FOUND): PlacedWindow[] {
+    return spread((this.#streams.get(stream) ?? []).filter(isMeant), largest).map(({ epoch, endSequence, row, scales }) => ({
       epoch,
       endSequence,
       codes: this.#codes.slice(row * this.#size, (row + 1) * this.#size),

@@ -1,6 +1,5 @@
-import type { Examples } from '../adapt/example-book.ts';
 import type { ShadowFigures } from '../adapt/guard.ts';
-import type { Learned } from '../adapt/learner.ts';
+import type { Learned, LearnerExamples } from '../adapt/learner.ts';
 import type { RawWindows } from '../adapt/raw-windows.ts';
 
 /** What one adaptation may use. */
@@ -12,14 +11,13 @@ export interface LearningBudget {
   readonly workShare: number;
 }
 
-export type LearningExamples = Pick<Examples, keyof RawWindows | 'labels' | 'heldOut' | 'rejected'>;
-
 /** What the gateway's thread asks of the learning thread; each is answered once, in order. */
 export type ToLearner =
   | { readonly kind: 'start'; readonly bundleFolder: string; readonly engine: 'onnxruntime' | 'wasm'; readonly wasmFolder: string }
   | {
       readonly kind: 'learn';
-      readonly examples: LearningExamples;
+      readonly examples: LearnerExamples;
+      readonly anchors: RawWindows;
       readonly current: Float32Array | undefined;
       readonly budget: LearningBudget;
     }

@@ -16,6 +16,8 @@ import type { GatewayKey } from './gateway-key.ts';
 import { LearnedStore } from './learned-store.ts';
 import { LiveWindows } from './live-windows.ts';
 
+/** Unlabelled windows of a stream that hold its sure decisions in place. */
+const ANCHORS = 64;
 /** Times as long as the shadow's windows should take that is waited for them. */
 const SHADOW_PATIENCE = 4;
 
@@ -192,22 +194,33 @@ export class Learning {
     if (examples.provenance.length === 0) return;
     const file = this.#host.adapterOf(stream);
     const before = file && sha256(file);
-    const common = { stream, labels: examples.provenance.map(({ id }) => id), ...(before && { before }) };
+    const learnedFrom = (rows: readonly number[]) => {
+      const sources = new Set(rows.map((row) => examples.sources[row]));
+      return examples.provenance.filter((_, source) => sources.has(source));
+    };
+    let common = { stream, labels: examples.provenance.map(({ id }) => id), ...(before && { before }) };
     try {
       const current = file && readAdapter({ manifest }, file, `adapter of ${stream}`);
       this.#thread = await LearningThread.start({ ...this.#options, bundleFolder: bundle.folder });
       if (this.#thread.digest !== bundle.digest) throw new Error('another bundle has come');
       this.#throwIfStopped();
-      const { learned, seconds } = await this.#thread.learn({ examples, current, budget: settings });
+      const { learned, seconds } = await this.#thread.learn({
+        examples,
+        current,
+        anchors: joinWindows(this.#recent.sample(stream, ANCHORS)),
+        budget: settings,
+      });
       const { adapter, refusal, guard, contested } = learned;
-      if (!adapter) return this.#report({ ...common, outcome: 'refused', reason: refusal, guard, seconds });
+      const labels = learnedFrom(learned.used);
+      common = { ...common, labels: labels.map(({ id }) => id) };
+      if (!adapter || !guard) return this.#report({ ...common, outcome: 'refused', reason: refusal, ...(guard && { guard }), seconds });
 
       const history = await this.#store.readHistory(stream);
       const version = history.lastVersion + 1;
       const at = new Date().toISOString();
       const { base } = manifest;
       const parent = before && { parent: before };
-      const told = { site, gateway, stream, base, bundle: bundle.digest, ...parent, version, at, labels: [...examples.provenance], guard };
+      const told = { site, gateway, stream, base, bundle: bundle.digest, ...parent, version, at, labels, guard };
       const signed = signAdapter(manifest, adapter, told, key);
       const digest = sha256(signed);
       const about = { ...common, adapter: digest, guard, seconds };
@@ -226,8 +239,8 @@ export class Learning {
       const now = this.#host.adapterOf(stream);
       if ((now && sha256(now)) !== before || this.#host.bundle().digest !== bundle.digest)
         throw new Error('another adapter or bundle came meanwhile');
-      const labels = book.entries.map(({ label }) => label.id);
-      const versions = [...history.versions, { version, adapter: digest, ...(before && { before }), at, labels }];
+      const known = book.entries.map(({ label }) => label.id);
+      const versions = [...history.versions, { version, adapter: digest, ...(before && { before }), at, labels: known }];
       // The way back is on disk before it may be needed.
       const files = new Map([[digest, signed], ...(file && before ? [[before, file] as const] : [])]);
       await this.#store.writeHistory(stream, { lastVersion: version, versions }, files);

@@ -22,7 +22,7 @@ async function start({ bundleFolder, engine, wasmFolder }: Extract<ToLearner, { 
   return { kind: 'ready', digest: bundle.digest, lowPriority };
 }
 
-async function learn({ examples, current, budget }: Extract<ToLearner, { kind: 'learn' }>): Promise<FromLearner> {
+async function learn({ examples, current, anchors, budget }: Extract<ToLearner, { kind: 'learn' }>): Promise<FromLearner> {
   const [beganMs, beganCpu] = [performance.now(), threadCpuSeconds()];
   const seconds = () => {
     const cpu = threadCpuSeconds();
@@ -39,7 +39,7 @@ async function learn({ examples, current, budget }: Extract<ToLearner, { kind: '
     await sleep((performance.now() - stepMs) * (1 / budget.workShare - 1));
     stepMs = performance.now();
   };
-  const learned = await learner!.learn(examples, current, DEFAULT_ADAPTATION, { onStep });
+  const learned = await learner!.learn(examples, current, anchors, DEFAULT_ADAPTATION, { onStep });
   return { kind: 'learned', learned, seconds: seconds() };
 }
 

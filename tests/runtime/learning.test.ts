@@ -21,8 +21,8 @@ afterEach(async () => {
 });
 
 const patient = { timeout: 40_000, interval: 20 };
-/** No rest between steps: the test waits for them. */
-const EAGER = { settleSeconds: 0.05, workShare: 1, shadowWindows: 4, upload: true };
+/** No rest between steps, for the test waits for them; time enough for three labels to come together. */
+const EAGER = { settleSeconds: 2, workShare: 1, shadowWindows: 4, upload: true };
 
 interface Told {
   readonly receipts: LabelReceipt[];
@@ -102,13 +102,11 @@ describe('a gateway that is told what it heard', () => {
     await vi.waitFor(() => expect(seen.status()?.state).toBe('online'), patient);
 
     const [play, say] = [machine(seen.client, 'm'), annotator(seen.client, 'm')];
-    const ids: string[] = [];
-    for (const kind of TINY_CLASSES) {
-      // Enough for the last window to hold one condition alone.
-      const end = await play(kind, 4);
-      await decided(seen, 'm', end);
-      ids.push(await say(end, kind));
-    }
+    const ends: number[] = [];
+    // Enough for the last window to hold one condition alone.
+    for (const kind of TINY_CLASSES) ends.push(await play(kind, 4));
+    await decided(seen, 'm', ends[2]);
+    const ids = [await say(ends[0], TINY_CLASSES[0]), await say(ends[1], TINY_CLASSES[1]), await say(ends[2], TINY_CLASSES[2])];
     await vi.waitFor(() => expect(told.receipts.map(({ outcome }) => outcome)).toEqual(['taken', 'taken', 'taken']), patient);
     await vi.waitFor(() => expect(told.reports.at(-1)?.outcome).toBe('shadow'), patient);
     expect(adaptersOf(first)).toEqual({});

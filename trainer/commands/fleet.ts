@@ -6,6 +6,7 @@ import { changeRollout, readRollouts } from '../fleet/rollout-store.ts';
 import { rolloutLines } from '../fleet/rollout-view.ts';
 import { Refusal } from '../refusal.ts';
 import { type Command, type ParsedArguments, textOption } from './command.ts';
+import { LABEL_HELP, LABEL_OPTIONS, sendLabel } from './fleet-label.ts';
 import { brokerOption, FLEET_HELP, FLEET_OPTIONS, openRepository } from './fleet-options.ts';
 import { resumeRollout, rolloutReport, showRollout } from './push.ts';
 
@@ -92,23 +93,29 @@ export const fleet: Command = {
   summary: 'see what gateways run; pause, resume, abort or roll back a push',
   help: `usage: tremolo fleet status [options]
        tremolo fleet pause|resume|abort|rollback [ROLLOUT] [options]
+       tremolo fleet label SITE/GATEWAY STREAM CLASS [--reject] [options]
+       tremolo fleet label SITE/GATEWAY STREAM --unsure [options]
 
   status     what each gateway runs, as its inference process has proved it, and how the last rollouts stand
   pause      begins no further group; if too many fail, all go back nevertheless
   resume     goes on with a paused rollout and follows it
   abort      ends a rollout that is under way: whoever has it goes back
   rollback   takes a finished push back: gateways run what they ran before
+${LABEL_HELP}
 
 ROLLOUT may be left out where only one can be meant.
 
   --reason TEXT           why, for the record
 ${FLEET_HELP}
 
-example: tremolo fleet status --json`,
-  options: { ...FLEET_OPTIONS, reason: { type: 'string' } },
-  positionals: 2,
+example: tremolo fleet status --json
+         tremolo fleet label plant/hall pump-3 bearing-outer`,
+  options: { ...FLEET_OPTIONS, ...LABEL_OPTIONS, reason: { type: 'string' } },
+  positionals: 4,
   async run(args, signal) {
-    const [action, id] = args.positionals;
+    const [action, id, ...more] = args.positionals;
+    if (action === 'label') return sendLabel(args);
+    if (more.length > 0) throw new Refusal('usage/arguments', `${more.join(' ')} is one argument too many; see tremolo fleet --help`);
     const repository = await openRepository(args);
     const reason = textOption(args, 'reason');
     switch (action) {
@@ -142,7 +149,7 @@ example: tremolo fleet status --json`,
         return showRollout(repository, known, args, signal, hasGoneBack);
       }
       default:
-        throw new Refusal('usage/arguments', 'write fleet status, pause, resume, abort or rollback; see tremolo fleet --help');
+        throw new Refusal('usage/arguments', 'write fleet status, pause, resume, abort, rollback or label; see tremolo fleet --help');
     }
   },
 };

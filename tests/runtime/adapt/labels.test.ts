@@ -87,13 +87,14 @@ describe('the windows of a label', () => {
 });
 
 describe('examples of a stream', () => {
-  it('hold every third label of a class out, and name those that are learned from', () => {
+  it('hold every third label of a class out, and know the label of each window', () => {
     const book = bookOf(...[1, 2, 3, 4].map((n) => entry(`l${n}`, n)), entry('k', 9, { class: 'knock' }));
-    const { labels, heldOut, provenance, codes } = book.examples(CLASSES);
+    const { labels, heldOut, trusted, sources, provenance, codes } = book.examples(CLASSES);
     expect([...codes]).toEqual([1, 2, 3, 4, 9]);
     expect([...labels]).toEqual([1, 1, 1, 1, 2]);
     expect([...heldOut]).toEqual([0, 0, 1, 0, 0]);
-    expect(provenance.map(({ id }) => id)).toEqual(['l1', 'l2', 'l4', 'k']);
+    expect([...trusted]).toEqual([0, 0, 0, 0, 0]);
+    expect([...sources].map((source) => provenance[source].id)).toEqual(['l1', 'l2', 'l3', 'l4', 'k']);
     expect(provenance[0]).toEqual({ id: 'l1', annotator: 'a1', tier: 'first', class: 'hum', windows: 1 });
   });
 
