@@ -12,8 +12,9 @@ import { takeWindows } from '../../../runtime/adapt/raw-windows.ts';
 import { cannotLearn, openLearner } from '../../../runtime/io/adapt-bundle.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
 import { argmaxRows, metricsOf } from '../../../trainer/evaluate/metrics.ts';
-import { encodeWindows, makeBundle } from '../../../trainer/release/make-bundle.ts';
+import { encodeWindows } from '../../../trainer/release/feeds.ts';
 import { DEFAULT_SETTINGS, trainNetwork } from '../../../trainer/train/train-network.ts';
+import { makeBundle } from '../../support/make-bundle.ts';
 import { CLASSES, machine, RECIPE } from '../../trainer/tune/machines.ts';
 
 let bundle: Bundle;
@@ -44,6 +45,7 @@ beforeAll(async () => {
     adapter: DEFAULT_SCHEME,
     lineage,
     version: '0.0.0',
+    temperature: 1,
   };
   await makeBundle(folder, engine, request, recordings, async (decide) =>
     metricsOf(windows.labels, argmaxRows(await decide(windows), CLASSES.length), CLASSES.length),
