@@ -110,8 +110,10 @@ export async function startGateway(
           drift = watchDrift();
         },
         onWindow: (job, answer) => {
-          tellDrift(drift.observe(job, answer));
+          const signal = drift.observe(job, answer);
+          tellDrift(signal);
           learning?.observe(job);
+          if (signal && signal.evidence.kind !== 'none') learning?.keepEvidence(job.name, signal.id, signal.evidence.windows);
         },
         onDiagnosis: (diagnosis) => {
           diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
@@ -184,12 +186,10 @@ export async function startGateway(
   const { learn: learnSettings } = configuration;
   let learning: Learning | undefined;
   if (learnSettings.enabled) {
-    const key = await gatewayKey(join(stateFolder, 'gateway.key')).catch(async (cause: Error) => {
-      await loop.stop();
-      await unlock();
-      throw new ConfigurationRefusal(`stateFolder: no key can be read or made there (${cause.message}); mend it or name another`, {
-        cause,
-      });
+    // A disk that is full or read-only costs what could be learned, not the decisions.
+    const key = await gatewayKey(join(stateFolder, 'gateway.key')).catch((error: Error) => {
+      limited.warn('learning', { stateFolder, error: error.message }, 'no key can be read or made: nothing is learned');
+      return undefined;
     });
     const host: LearningHost = {
       get manifest() {
@@ -200,19 +200,24 @@ export async function startGateway(
       },
       bundle: () => ({ digest: loop.status().bundle!.digest, folder: loop.bundleFolder }),
       adapterOf: (stream) => loop.adapterFileOf(stream),
-      setAdapter: (stream, bytes) => loop.setAdapter(stream, bytes),
+      setAdapter: (stream, bytes) => {
+        const digest = loop.setAdapter(stream, bytes);
+        drift.relearn(stream);
+        return digest;
+      },
     };
     const { engine } = configuration;
     const folder = join(stateFolder, 'learned');
-    learning = new Learning({ site, gateway, folder, key, engine, programs, settings: learnSettings }, host, {
-      onReceipt: (receipt) => keepJson(topics.labelled(receipt.stream), receipt),
-      onReport: (report) => {
-        log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation');
-        keepJson(topics.adaptation(report.stream), report);
-      },
-      onAdapter: (stream, file) => keep(topics.adapter(stream), file),
-      onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'a label or adapter cannot be kept'),
-    });
+    if (key)
+      learning = new Learning({ site, gateway, folder, key, engine, programs, settings: learnSettings }, host, {
+        onReceipt: (receipt) => keepJson(topics.labelled(receipt.stream), receipt),
+        onReport: (report) => {
+          log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation');
+          keepJson(topics.adaptation(report.stream), report);
+        },
+        onAdapter: (stream, file) => keep(topics.adapter(stream), file),
+        onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'a label or adapter cannot be kept'),
+      });
   }
 
   const sources = new MessageSources(configuration, accept);

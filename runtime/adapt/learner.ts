@@ -86,8 +86,10 @@ export class Learner {
     hooks: AdaptationHooks = {},
   ): Promise<Learned> {
     const { sessions, initial, shape } = this.#parts;
-    const decided = await this.decide(examples, current);
-    const contested = this.#contested(decided, examples.labels, examples.rejected);
+    // By the base: were it by what decides now, what went wrong once would vouch for itself.
+    const decided = await this.decide(examples, undefined);
+    const ofBase = this.#contested(decided, examples.labels, examples.rejected);
+    const contested = this.#contested(await this.decide(examples, current), examples.labels, ofBase);
     const credible = this.#credible(decided, examples);
     const [used, heldOut] = [0, 1].map((part) => credible.filter((row) => examples.heldOut[row] === part));
     if (used.length === 0) return { refusal: 'each label contradicts a sure decision, and no second one says so too', used, contested };
@@ -97,7 +99,7 @@ export class Learner {
     }));
     const labelled = new Set(own.labels);
     const features = await this.#features(own.windows);
-    const anchored = await this.#anchors(anchors, current, (label) => !labelled.has(label) && !contested[label]);
+    const anchored = await this.#anchors(anchors, (label) => !labelled.has(label) && !contested[label]);
     // Each class has its share of a batch, labelled or not: three labels of two classes must not outweigh the ten others.
     const replayShare = 1 - (1 - settings.replayShare) * Math.sqrt(labelled.size / shape.classes);
     const known = joinFeatures([this.#replay, anchored]);
@@ -135,10 +137,10 @@ export class Learner {
     );
   }
 
-  /** What is surely decided, of classes that `stays` names: learned with its own decision for a label (Li and Hoiem 2016). */
-  async #anchors(windows: RawWindows, current: Float32Array | undefined, stays: (label: number) => boolean): Promise<LabelledFeatures> {
+  /** What the base surely decides, of classes that `stays` names: learned with its own decision for a label (Li and Hoiem 2016). */
+  async #anchors(windows: RawWindows, stays: (label: number) => boolean): Promise<LabelledFeatures> {
     const { classes } = this.#parts.shape;
-    const decided = await this.decide(windows, current);
+    const decided = await this.decide(windows, undefined);
     const rows: number[] = [];
     const labels: number[] = [];
     for (let row = 0; row < windows.count; row++) {
