@@ -8,6 +8,7 @@ import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
 import type { Recording, RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
+import { demonstrateLoop } from '../demo/loop/demo-loop.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { describeAlarm, LiveBlock, renderAlarms, renderMachines } from '../demo/view.ts';
@@ -37,6 +38,9 @@ const QUICK: PipelineChoices = {
   robustness: false,
   baselines: ['ridge'],
 };
+
+/** Times real time that the loop is played at. */
+const [LOOP_SPEED, FAST_SPEED] = [4, 12];
 
 interface Prepared {
   readonly bundleFolder: string;
@@ -78,13 +82,19 @@ async function prepareBundle(folder: string, bundleFolder: string, args: ParsedA
 
 /** The simulated plant, for a bundle that can read its sensors. */
 async function preparePlant(bundleFolder: string, machines: number, seconds: number, seed: number): Promise<Prepared> {
+  const window = await plantWindow(bundleFolder);
+  return { bundleFolder, sensors: simulatedPlant(machines, seconds, seed, window) };
+}
+
+/** Samples of a bundle's window. @throws Refusal demo/bundle where it cannot read the plant's sensors */
+async function plantWindow(bundleFolder: string): Promise<number> {
   const { window, channels, sampleRateHz } = (await readBundle(bundleFolder)).manifest.recipe;
   if (channels.length !== PLANT.channels || sampleRateHz !== PLANT.sampleRateHz)
     throw new Refusal(
       'demo/bundle',
       `${bundleFolder} reads ${channels.length} channels at ${sampleRateHz} Hz, the simulated plant has ${PLANT.channels} at ${PLANT.sampleRateHz} Hz; name recordings with --data`,
     );
-  return { bundleFolder, sensors: simulatedPlant(machines, seconds, seed, window) };
+  return window;
 }
 
 /** Size and time of every recording's file: what is in the cache was trained on these very files. */
@@ -159,7 +169,9 @@ function summary(result: SessionResult): Record<string, unknown> {
 
 /** Options that mean something only with recordings, and those only without. */
 const WITH_DATA = [...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
-const WITHOUT_DATA = ['seconds'];
+const WITHOUT_DATA = ['seconds', 'fast', 'keep'];
+/** Options of the whole loop, which --seconds leaves out. */
+const OF_LOOP = ['fast', 'keep'];
 /** Of those with recordings, the ones that only training reads. */
 const TRAINING = ['test', 'group', 'block', 'reference', 'reference-shots', ...Object.keys(TRAINING_OPTIONS)];
 
@@ -167,6 +179,8 @@ const TRAINING = ['test', 'group', 'block', 'reference', 'reference-shots', ...O
 function refuseUnused(args: ParsedArguments, data: string | undefined, bundle: string | undefined): void {
   const untrained = data && bundle && TRAINING.find((name) => args.values[name] !== undefined);
   if (untrained) throw new Refusal('usage/arguments', `--${untrained} is for training; --bundle names a bundle that is trained`);
+  const loopless = args.values.seconds !== undefined && OF_LOOP.find((name) => args.values[name] !== undefined);
+  if (loopless) throw new Refusal('usage/arguments', `--${loopless} is for the whole loop, which --seconds leaves out`);
   const unused = (data ? WITHOUT_DATA : WITH_DATA).find((name) => args.values[name] !== undefined);
   if (!unused) return;
   throw new Refusal(
@@ -182,17 +196,23 @@ export const demo: Command = {
   summary: 'watch sensors, broker and gateway decide (= npm start)',
   help: `usage: tremolo demo [options]
 
-Starts a broker, a gateway in its own process, and sensors that send frames over MQTT and over a serial line (a pty);
-shows each decision beside the truth, and ends with accuracy and latency. Without --data the sensors sit on a simulated
-plant, one machine develops a fault after a while, and the shipped bundle decides; with --data a bundle is trained on
-recordings and decides those held out, or with --bundle a bundle that is there decides all that are chosen.
+Starts a broker, a gateway in its own process, a server in another, and sensors that send frames over MQTT and over a serial
+line (a pty); shows each decision beside the truth. One machine of the simulated plant falls ill and its alarm comes; another
+comes back from an overhaul with another make of bearing and another speed: decisions degrade, a drift signal comes, an
+operator labels three windows, the gateway adapts; the server retrains, signs and pushes. Ends when an observer has seen
+the loop close in the broker's traffic and on the disks (exit 1 where it did not).
+
+With --seconds it ends before all that, with accuracy and latency. With --data a bundle is trained on recordings and decides
+those held out, or with --bundle a bundle that is there decides all that are chosen.
 
   --data SET                  a recording set
   --bundle FOLDER             the bundle that decides: nothing is trained
 ${SELECTION_HELP}
   --machines N                sensors (default 4)
-  --seconds S                 length of the simulation (default 24; not with --data)
-  --speed X                   send X times faster than real time (default 1)
+  --seconds S                 no loop: simulate so many seconds (not with --data)
+  --speed X                   send X times faster than real time (default 1; ${LOOP_SPEED} for the loop)
+  --fast                      the loop at ${FAST_SPEED} times real time, in less than a minute
+  --keep DIR                  leaves traffic, truth and states of the loop in DIR
   --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
   --seed N                    (default 1)
@@ -205,24 +225,41 @@ example: tremolo demo --data recordings --speed 10`,
     bundle: { type: 'string' },
     machines: { type: 'string' },
     seconds: { type: 'string' },
+    fast: { type: 'boolean' },
+    keep: { type: 'string' },
     speed: { type: 'string' },
     engine: { type: 'string' },
   },
   positionals: 0,
   async run(args, signal) {
     const machines = numberOption(args, 'machines', 4, { min: 1, max: 64, whole: true });
-    const speed = numberOption(args, 'speed', 1, { min: 0.01, max: 1000 });
+    const fast = args.values.fast === true;
+    const isLoop = args.values.data === undefined && args.values.seconds === undefined;
+    const usualSpeed = isLoop ? (fast ? FAST_SPEED : LOOP_SPEED) : 1;
+    const speed = numberOption(args, 'speed', usualSpeed, { min: 0.01, max: 1000 });
     const seconds = numberOption(args, 'seconds', 24, { min: 2, max: 86_400 });
     const seed = numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true });
     const engine = choiceOption(args, 'engine', ['onnxruntime', 'wasm'] as const);
     const data = textOption(args, 'data');
     const bundle = textOption(args, 'bundle');
     refuseUnused(args, data, bundle);
+    const isLive = process.stdout.isTTY && !args.values.json;
+    if (isLoop) {
+      const bundleFolder = resolve(bundle ?? SHIPPED);
+      await plantWindow(bundleFolder);
+      const keep = textOption(args, 'keep');
+      const result = await demonstrateLoop(
+        { bundleFolder, machines, seed, speed, fast, engine, programs: PROGRAMS, keep, live: isLive },
+        signal,
+      );
+      if (!result.loopClosed) process.exitCode = 1;
+      return { ...result };
+    }
     let prepared: Prepared;
     if (data && bundle) prepared = await prepareBundle(resolve(data), resolve(bundle), args, machines);
     else if (data) prepared = await prepareRecordings(resolve(data), args, machines, signal);
     else prepared = await preparePlant(resolve(bundle ?? SHIPPED), machines, seconds, seed);
-    const live = process.stdout.isTTY && !args.values.json ? new LiveBlock(process.stdout) : undefined;
+    const live = isLive ? new LiveBlock(process.stdout) : undefined;
     const result = await playSession(
       prepared.sensors,
       prepared.bundleFolder,
