@@ -6,8 +6,12 @@ import { type ImportedSet, importRecordings } from '../data/import/import-set.ts
 import { checkMapping, type Mapping, readMapping } from '../data/import/mapping.ts';
 import { describeSet, renderInfo } from '../data/info.ts';
 import { openRecordingSet, parseCondition, select } from '../data/recording-set.ts';
+import { Repository } from '../fleet/repository.ts';
 import { ProgressBar } from '../io/progress.ts';
 import { Refusal } from '../refusal.ts';
+import { readServerConfiguration } from '../server/configuration.ts';
+import { eraseFromServer } from '../server/erase.ts';
+import { openBooks } from '../server/open-books.ts';
 import { type Command, choiceOption, listOption, numberOption, type Options, type ParsedArguments, textOption } from './command.ts';
 
 /** What can be done with data: `tremolo data NAME`. */
@@ -145,12 +149,16 @@ const importAction: Action = {
 };
 
 const erase: Action = {
-  summary: 'remove recordings from a set; without --yes it only says which',
+  summary: 'remove recordings from a set, or a pseudonym from a server; without --yes nothing is touched',
   help: `  tremolo data erase SET --where KEY=VALUE[,VALUE] [--yes]
+  tremolo data erase server.yaml --pseudonym NAME [--yes]
     --where KEY=VALUE[,VALUE]  the recordings to remove (repeatable: all must hold)
+    --pseudonym NAME           an asset or annotator: its samples, signals and labels, the models that learned from it, their replay windows
     --yes                      do it; otherwise nothing is touched`,
-  options: { ...WHERE, yes: SWITCH },
+  options: { ...WHERE, pseudonym: TEXT, yes: SWITCH },
   async run(folder, args) {
+    const pseudonym = textOption(args, 'pseudonym');
+    if (pseudonym !== undefined) return erasePseudonym(folder, pseudonym, args);
     const conditions = listOption(args, 'where').map(parseCondition);
     const isMeant = args.values.yes === true;
     const { erased, kept, bytes, lostClasses } = await (isMeant ? eraseRecordings : planErasure)(folder, conditions);
@@ -167,6 +175,38 @@ const erase: Action = {
     return { done: isMeant, erased: erased.map(({ file }) => file), kept, bytes, lostClasses };
   },
 };
+
+/** @param path of a server.yaml */
+async function erasePseudonym(path: string, pseudonym: string, args: ParsedArguments): Promise<Record<string, unknown>> {
+  if (listOption(args, 'where').length > 0) throw new Refusal('usage/arguments', '--where is for recordings, --pseudonym for a server');
+  const configuration = await readServerConfiguration(path);
+  if (args.values.yes !== true) {
+    process.stdout.write(`nothing was touched; --yes erases ${pseudonym} from the server of ${path}\n`);
+    return { done: false };
+  }
+  const repository = await Repository.open(configuration.repository);
+  const books = await openBooks(configuration, process.env.DATABASE_URL, () => {});
+  try {
+    const done = await eraseFromServer(configuration, books.store, await repository.sites(), pseudonym);
+    const kinds = Object.entries(done.erased).map(([kind, count]) => `${count} ${kind}`);
+    process.stdout.write(
+      [
+        `erased ${kinds.join(', ')}; ${counted(done.replaySets, 'replay set')}`,
+        ...done.retrain.map(
+          ({ digest, site, deployment }) =>
+            `  model ${digest.slice(0, 12)} of ${site} must be made again${deployment ? `; gateways run it: ${deployment}` : ''}`,
+        ),
+        ...(done.retrain.length > 0
+          ? ['tremolo serve makes the next of the labels that are left; where none are: tremolo fleet rollback']
+          : []),
+        '',
+      ].join('\n'),
+    );
+    return { done: true, ...done };
+  } finally {
+    await books.close();
+  }
+}
 
 const clean: Action = {
   summary: 'find invalid, ambiguous and duplicated windows; without --apply it only says which',

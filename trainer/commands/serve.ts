@@ -48,7 +48,9 @@ async function serveWorker(path: string, signal: AbortSignal): Promise<Record<st
   const configuration = await readServerConfiguration(path);
   const { onEvent } = events();
   const orphaned = new AbortController();
-  if (process.connected) process.once('disconnect', () => orphaned.abort());
+  // False where there was a server that has gone already; undefined where there never was one.
+  if (process.connected === false) orphaned.abort();
+  process.once('disconnect', () => orphaned.abort());
   const books = await openBooks(configuration, process.env.DATABASE_URL, (error) => onEvent('database', { error: error.message }));
   try {
     await work(configuration, books, AbortSignal.any([signal, orphaned.signal]), onEvent);

@@ -43,6 +43,7 @@ export class Intake {
   readonly #options: IntakeOptions;
   readonly #onError: (error: Error) => void;
   readonly #onKept: () => void;
+  #subscribed = false;
 
   /** @param onKept called after each new arrival */
   constructor(store: Store, broker: BrokerConfiguration, options: IntakeOptions, onKept: () => void, onError: (error: Error) => void) {
@@ -71,8 +72,9 @@ export class Intake {
     this.#client.on('connect', () => void this.#subscribe().catch(onError));
   }
 
-  get connected(): boolean {
-    return this.#client.connected;
+  /** Connected and subscribed: what is published from now on comes, if only later. */
+  get listening(): boolean {
+    return this.#client.connected && this.#subscribed;
   }
 
   async close(): Promise<void> {
@@ -80,11 +82,13 @@ export class Intake {
   }
 
   async #subscribe(): Promise<void> {
+    this.#subscribed = false;
     const topics = this.#options.sites.flatMap((site) => {
       const { allDrift, allLabels, allAdapters } = siteTopics(site);
       return [allDrift, allLabels, allAdapters];
     });
     await this.#client.subscribeAsync([...topics, ...this.#options.metrics], { qos: 1 });
+    this.#subscribed = true;
   }
 
   async #take({ topic, payload }: IPublishPacket): Promise<void> {

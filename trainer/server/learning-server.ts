@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readManifest } from '../../models/bundle/bundle.ts';
 import type { AdapterStatement } from '../../runtime/contracts/adaptation.ts';
@@ -67,13 +66,17 @@ export class LearningServer {
     const { retrain: rules } = this.#configuration;
     const { store, jobs } = this.#books;
     const base = await this.#base(site);
+    const models = await store.models(site);
     // A model that is on its way answers what came before it.
-    if (!rules || !base || (await store.models(site)).some(({ state }) => state === 'offered')) return;
+    if (!rules || !base || models.some(({ state }) => state === 'offered')) return;
+    const tainted = models.filter(({ state }) => state === 'tainted').length;
+    const runsTainted = models.findLast(({ state }) => state !== 'withdrawn')?.state === 'tainted';
     const asked = await store.consider(site, async (facts, queries) => {
       if (await jobs.isBusy(queries, site, 'retrain')) return undefined;
-      const why = reasonToRetrain(facts, rules);
+      const erased = runsTainted && facts.labels >= rules.leastLabels ? 'what runs holds what was erased' : undefined;
+      const why = erased ?? reasonToRetrain(facts, rules);
       if (!why) return undefined;
-      const id = `retrain-${site}-${facts.last}`;
+      const id = `retrain-${site}-${facts.last}-${tainted}`;
       await jobs.add({ id, kind: 'retrain', site, input: { base, through: facts.last, why } }, queries);
       await store.mark(queries, site, facts.last);
       return { id, why };
@@ -198,10 +201,4 @@ export class LearningServer {
 function asPattern(name: string): RegExp {
   const parts = name.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('[^/]*')}$`);
-}
-
-/** Objects of a bundle folder that hold windows: what an erasure must reach in the repository, too. */
-export async function replayObject(folder: string): Promise<string | undefined> {
-  const bytes = await readFile(join(folder, 'replay.safetensors')).catch(() => undefined);
-  return bytes && createHash('sha256').update(bytes).digest('hex');
 }

@@ -125,7 +125,7 @@ export async function serveLearning(
   );
   const workers = new Workers(count, options, log);
   schedule(0);
-  const sickness = () => trouble ?? (intake.connected && fleet.connected ? undefined : 'the broker is away');
+  const sickness = () => trouble ?? (intake.listening && fleet.connected ? undefined : 'the broker is away');
   const health = http && (await startHealth(http, sickness, () => ({ intake: intake.counters, workers: workers.running })));
   log('serving', { repository: repository.folder, broker: broker.url, database: books.kind, ...(health && { port: health.port }) });
 

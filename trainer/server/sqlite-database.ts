@@ -20,6 +20,8 @@ export function openSqlite(path: string): Database {
     file.exec(`PRAGMA busy_timeout = ${BUSY_MS}`);
     file.exec('PRAGMA journal_mode = WAL');
     file.exec('PRAGMA synchronous = FULL');
+    // What is erased is overwritten, not only forgotten.
+    file.exec('PRAGMA secure_delete = ON');
   } catch (cause) {
     throw new Refusal('server/database', `${path} cannot be opened (${(cause as Error).message}); name another file`, { cause });
   }

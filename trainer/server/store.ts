@@ -307,6 +307,10 @@ export class Store {
       for (const { digest, parent } of all) if (tainted.has(parent)) tainted.add(digest);
       for (const digest of tainted) await queries.all(`UPDATE models SET state = 'tainted' WHERE digest = ?`, digest);
       await queries.all('DELETE FROM model_pseudonyms WHERE pseudonym = ?', pseudonym);
+      // Results name whom they learned from.
+      await queries.all(`UPDATE jobs SET result = replace(result, ?, 'erased') WHERE result IS NOT NULL`, pseudonym);
+      // What is left counts once more: these models must be made again.
+      for (const { site } of all.filter(({ digest }) => tainted.has(digest))) await queries.all('DELETE FROM marks WHERE site = ?', site);
       return { erased, models: all.filter(({ digest }) => tainted.has(digest)) };
     });
   }

@@ -1,0 +1,50 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FILES } from '../../models/bundle/bundle.ts';
+import type { ServerConfiguration } from './configuration.ts';
+import type { Model, Store } from './store.ts';
+
+export interface ServerErasure {
+  /** What was erased, by kind. */
+  readonly erased: Readonly<Record<string, number>>;
+  /** Models that learned from it, or were made from such: no longer on this server, to be made again. */
+  readonly retrain: readonly Pick<Model, 'digest' | 'site' | 'deployment'>[];
+  /** Replay sets that went, with their models and from what gateways can fetch. */
+  readonly replaySets: number;
+}
+
+/**
+ * Erases a pseudonym from a server: its samples, signals, labels and adapters, the models that learned from it with their replay windows, and these from
+ * what gateways fetch. Gateways that run such a model do so until the next one reaches them; the server makes that of what is left.
+ *
+ * May be interrupted anywhere and called again, also with a pseudonym that is gone: then it ends what was begun.
+ */
+export async function eraseFromServer(
+  { artifacts, repository }: Pick<ServerConfiguration, 'artifacts' | 'repository'>,
+  store: Store,
+  sites: readonly string[],
+  pseudonym: string,
+): Promise<ServerErasure> {
+  const { erased, models } = await store.erase(pseudonym);
+  const tainted = (await Promise.all(sites.map((site) => store.models(site)))).flat().filter(({ state }) => state === 'tainted');
+  const folders = await readdir(artifacts).catch((): string[] => []);
+  const isTainted = new Set(tainted.map(({ digest }) => digest));
+  const replays = new Map<string, string>();
+  for (const folder of folders) {
+    const bytes = await readFile(join(artifacts, folder, FILES.replay)).catch(() => undefined);
+    if (bytes) replays.set(folder, createHash('sha256').update(bytes).digest('hex'));
+  }
+  const living = new Set([...replays].flatMap(([folder, digest]) => (isTainted.has(folder) ? [] : [digest])));
+  let replaySets = 0;
+  for (const { digest } of tainted) {
+    const replay = replays.get(digest);
+    // First what gateways could fetch: the folder is how it is found again.
+    if (replay !== undefined) {
+      replaySets++;
+      if (!living.has(replay)) await rm(join(repository, 'objects', replay), { force: true });
+    }
+    await rm(join(artifacts, digest), { recursive: true, force: true });
+  }
+  return { erased, retrain: models.map(({ digest, site, deployment }) => ({ digest, site, deployment })), replaySets };
+}
