@@ -8,7 +8,8 @@ import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
 import type { Recording, RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
-import { demonstrateLoop } from '../demo/loop/demo-loop.ts';
+import { demonstrateLoop, type LoopScene, plantScene, recordedScene } from '../demo/loop/demo-loop.ts';
+import { chooseShift, type Shift } from '../demo/loop/recordings.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { describeAlarm, LiveBlock, renderAlarms, renderMachines } from '../demo/view.ts';
@@ -18,6 +19,7 @@ import { trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices } from '../train/settings.ts';
 import { cacheFolder } from '../train/stages.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
+import type { PipelineRequest } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
 import { channelsOption, chosenSet, rateOption, SELECTION_HELP, SELECTION_OPTIONS } from './selection.ts';
 import { pipelineRequest, TRAINING_OPTIONS, trainReport } from './train.ts';
@@ -49,10 +51,12 @@ interface Prepared {
   readonly training?: Record<string, unknown>;
 }
 
-/** Trains on all but the test part, or takes the bundle that the same data and settings gave before. */
-async function prepareRecordings(folder: string, args: ParsedArguments, machines: number, signal: AbortSignal): Promise<Prepared> {
-  const set = await chosenSet(folder, args);
-  const settings = pipelineRequest(args, set.name, QUICK);
+/** Trains quickly, or takes the bundle that the same data and settings gave before. */
+async function quickBundle(
+  set: RecordingSet,
+  settings: PipelineRequest,
+  signal: AbortSignal,
+): Promise<{ readonly bundleFolder: string; readonly training: Record<string, unknown> }> {
   const key = createHash('sha256')
     .update(JSON.stringify([VERSION, set.recordings, settings, await fileStamps(set)]))
     .digest('hex')
@@ -66,9 +70,27 @@ async function prepareRecordings(folder: string, args: ParsedArguments, machines
     training = trainReport(await trainBundle(set, bundleFolder, settings, signal));
     await writeReport(reportFile, training);
   }
+  return { bundleFolder, training };
+}
+
+/** Trains on all but the test part. */
+async function prepareRecordings(set: RecordingSet, args: ParsedArguments, machines: number, signal: AbortSignal): Promise<Prepared> {
+  const settings = pipelineRequest(args, set.name, QUICK);
+  const { bundleFolder, training } = await quickBundle(set, settings, signal);
   const { test } = splitRecordings(set.recordings, settings.split);
   const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
   return { bundleFolder, sensors: recordedSensors(recordings, machines), training };
+}
+
+/** Trains on the recordings of one value of a condition; plays these, then those of another. */
+async function recordedLoop(set: RecordingSet, { field, from, to }: Shift, args: ParsedArguments, signal: AbortSignal): Promise<LoopScene> {
+  const of = (value: number): RecordingSet => ({ ...set, recordings: set.recordings.filter((one) => one[field] === value) });
+  const { bundleFolder } = await quickBundle(of(from), pipelineRequest(args, set.name, QUICK), signal);
+  const { recipe } = (await readBundle(bundleFolder)).manifest;
+  const how = { channels: channelsOption(args), rateHz: rateOption(args) };
+  const read = (value: number) => Promise.all(of(value).recordings.map((entry) => readFitting(set, entry, recipe, how)));
+  const [before, after] = [await read(from), await read(to)];
+  return recordedScene(bundleFolder, before, after, `${field} goes from ${from} to ${to}`, scaleOf([...before, ...after]));
 }
 
 /** All chosen recordings, for a bundle that is there. */
@@ -125,16 +147,20 @@ async function writeReport(path: string, report: Record<string, unknown>): Promi
 /** Samples read at a time to find the largest. */
 const SCALE_STRETCH = 4096;
 
-/** Recordings, dealt out to so many sensors. */
-function recordedSensors(recordings: readonly Recording[], machines: number): DemoSensor[] {
-  // One range for all, as one make of sensor has.
+/** One range for all, as one make of sensor has. */
+function scaleOf(recordings: readonly Recording[]): number {
   let largest = 1e-9;
   for (const { read, length } of recordings) {
     for (let at = 0; at < length; at += SCALE_STRETCH) {
       for (const value of read(at, Math.min(SCALE_STRETCH, length - at))) largest = Math.max(largest, Math.abs(value));
     }
   }
-  const scale = Math.fround(largest / 32_767);
+  return Math.fround(largest / 32_767);
+}
+
+/** Recordings, dealt out to so many sensors. */
+function recordedSensors(recordings: readonly Recording[], machines: number): DemoSensor[] {
+  const scale = scaleOf(recordings);
   const count = Math.min(machines, recordings.length);
   return Array.from({ length: count }, (_, index) =>
     recordedSensor(
@@ -169,7 +195,9 @@ function summary(result: SessionResult): Record<string, unknown> {
 
 /** Options that mean something only with recordings, and those only without. */
 const WITH_DATA = [...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
-const WITHOUT_DATA = ['seconds', 'fast', 'keep'];
+const WITHOUT_DATA = ['seconds'];
+/** Options that choose what is held out: then that is decided, and nothing changes. */
+const SPLITS = ['test', 'group', 'block', 'reference'];
 /** Options of the whole loop, which --seconds leaves out. */
 const OF_LOOP = ['fast', 'keep'];
 /** Of those with recordings, the ones that only training reads. */
@@ -234,8 +262,8 @@ example: tremolo demo --data recordings --speed 10`,
   async run(args, signal) {
     const machines = numberOption(args, 'machines', 4, { min: 1, max: 64, whole: true });
     const fast = args.values.fast === true;
-    const isLoop = args.values.data === undefined && args.values.seconds === undefined;
-    const usualSpeed = isLoop ? (fast ? FAST_SPEED : LOOP_SPEED) : 1;
+    const isPlantLoop = args.values.data === undefined && args.values.seconds === undefined;
+    const usualSpeed = isPlantLoop ? (fast ? FAST_SPEED : LOOP_SPEED) : 1;
     const speed = numberOption(args, 'speed', usualSpeed, { min: 0.01, max: 1000 });
     const seconds = numberOption(args, 'seconds', 24, { min: 2, max: 86_400 });
     const seed = numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true });
@@ -244,12 +272,16 @@ example: tremolo demo --data recordings --speed 10`,
     const bundle = textOption(args, 'bundle');
     refuseUnused(args, data, bundle);
     const isLive = process.stdout.isTTY && !args.values.json;
-    if (isLoop) {
-      const bundleFolder = resolve(bundle ?? SHIPPED);
-      await plantWindow(bundleFolder);
-      const keep = textOption(args, 'keep');
+    const set = data === undefined ? undefined : await chosenSet(resolve(data), args);
+    const isSplit = [...SPLITS, 'bundle', 'machines'].some((name) => args.values[name] !== undefined);
+    const shift = set && !isSplit ? chooseShift(set.recordings) : undefined;
+    if (shift || isPlantLoop) {
+      const stage = (folder: string): Promise<LoopScene> =>
+        set && shift ? recordedLoop(set, shift, args, signal) : plantScene(resolve(bundle ?? SHIPPED), { machines, seed }, folder, signal);
+      if (isPlantLoop) await plantWindow(resolve(bundle ?? SHIPPED));
       const result = await demonstrateLoop(
-        { bundleFolder, machines, seed, speed, fast, engine, programs: PROGRAMS, keep, live: isLive },
+        stage,
+        { speed, fast, engine, programs: PROGRAMS, keep: textOption(args, 'keep'), live: isLive },
         signal,
       );
       if (!result.loopClosed) process.exitCode = 1;
@@ -257,7 +289,7 @@ example: tremolo demo --data recordings --speed 10`,
     }
     let prepared: Prepared;
     if (data && bundle) prepared = await prepareBundle(resolve(data), resolve(bundle), args, machines);
-    else if (data) prepared = await prepareRecordings(resolve(data), args, machines, signal);
+    else if (set) prepared = await prepareRecordings(set, args, machines, signal);
     else prepared = await preparePlant(resolve(bundle ?? SHIPPED), machines, seconds, seed);
     const live = isLive ? new LiveBlock(process.stdout) : undefined;
     const result = await playSession(

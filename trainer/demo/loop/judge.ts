@@ -29,6 +29,17 @@ export interface LoopTruth {
   /** Digest of the bundle that the gateway begins with. */
   readonly bundle: string;
   readonly stretches: readonly Stretch[];
+  readonly measure: LoopMeasure;
+}
+
+/** What counts as well, and as a loss. */
+export interface LoopMeasure {
+  /** Windows of each accuracy. */
+  readonly windows: number;
+  /** Accuracy that is good enough. */
+  readonly good: number;
+  /** Accuracy that a change must cost to be one that the loop is needed for. */
+  readonly cost: number;
 }
 
 /** Steps of the loop, in their order. */
@@ -67,11 +78,6 @@ export interface LoopVerdict {
   readonly missing?: { readonly name: LoopStepName; readonly why: string };
 }
 
-/** Windows of each accuracy. */
-export const JUDGED_WINDOWS = 24;
-const GOOD = 0.9;
-/** Points of accuracy that a change must cost to be one that the loop is needed for. */
-const DEGRADED = 0.2;
 const LABELS = 3;
 
 interface Decided {
@@ -182,7 +188,9 @@ class Trace {
     const found = this.#first((one) => one.own && !one.changed && this.#byBase(one) && !one.adapted);
     if (typeof found === 'string') return found;
     this.#before = found.accuracy;
-    return found.accuracy < GOOD ? `only ${percent(found.accuracy)} were right before the change` : { ...found, told: {} };
+    return found.accuracy < this.#truth.measure.good
+      ? `only ${percent(found.accuracy)} were right before the change`
+      : { ...found, told: {} };
   }
 
   degrades(): Found {
@@ -190,7 +198,8 @@ class Trace {
     const found = this.#first(isChanged);
     if (typeof found === 'string') return found;
     this.#changedMs = this.#reading.decided.find(isChanged)!.ms;
-    if (found.accuracy > this.#before - DEGRADED) return `${percent(found.accuracy)} are right after the change: nothing is to be mended`;
+    if (found.accuracy > this.#before - this.#truth.measure.cost)
+      return `${percent(found.accuracy)} are right after the change: nothing is to be mended`;
     return { ...found, told: { before: this.#before } };
   }
 
@@ -249,7 +258,9 @@ class Trace {
   recovers(): Found {
     const found = this.#first((one) => one.own && one.changed && one.adapted && this.#byBase(one) && one.ms >= this.#adaptedMs);
     if (typeof found === 'string') return found;
-    return found.accuracy < GOOD ? `only ${percent(found.accuracy)} are right with the adapter` : { ...found, told: {} };
+    return found.accuracy < this.#truth.measure.good
+      ? `only ${percent(found.accuracy)} are right with the adapter`
+      : { ...found, told: {} };
   }
 
   retrains(): Found {
@@ -304,10 +315,10 @@ class Trace {
     const byModel = ({ bundle }: Decided) => this.#model.startsWith(bundle);
     const found = this.#first((one) => one.own && one.changed && byModel(one) && !one.adapted && one.ms >= this.#activeMs);
     if (typeof found === 'string') return found;
-    if (found.accuracy < GOOD) return `only ${percent(found.accuracy)} are right by the new model`;
+    if (found.accuracy < this.#truth.measure.good) return `only ${percent(found.accuracy)} are right by the new model`;
     const others = this.#reading.decided.filter((one) => !one.own && byModel(one) && one.ms <= found.at * 1000);
     const accuracy = others.filter(({ right }) => right).length / Math.max(1, others.length);
-    if (others.length > 0 && accuracy < GOOD) return `only ${percent(accuracy)} are right on the other machines`;
+    if (others.length > 0 && accuracy < this.#truth.measure.good) return `only ${percent(accuracy)} are right on the other machines`;
     return { ...found, told: others.length > 0 ? { others: accuracy, otherWindows: others.length } : {} };
   }
 
@@ -321,10 +332,10 @@ class Trace {
     for (const one of this.#reading.decided) {
       if (!isOne(one)) continue;
       found.push(one);
-      if (found.length < JUDGED_WINDOWS) continue;
+      if (found.length < this.#truth.measure.windows) continue;
       return { at: seconds(one.ms), accuracy: found.filter(({ right }) => right).length / found.length, windows: found.length };
     }
-    return `${found.length} of ${JUDGED_WINDOWS} windows were decided so`;
+    return `${found.length} of ${this.#truth.measure.windows} windows were decided so`;
   }
 
   #state(isOne: (state: UpdateState) => boolean): Timed<UpdateState> | undefined {

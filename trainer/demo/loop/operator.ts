@@ -12,18 +12,31 @@ const LOOKED_AT = 3;
 export class Operator {
   readonly #client: ReturnType<typeof connectBroker>;
   readonly #truth: () => LoopTruth;
+  /** Class of the stretches that one window was labelled of, by epoch. */
+  readonly #lookedAt = new Map<number, string>();
 
   constructor(url: string, truth: () => LoopTruth) {
     this.#client = connectBroker(url, () => {});
     this.#truth = truth;
   }
 
-  /** Labels windows of a signal's evidence, spread over it. */
+  /** Labels the windows of a signal's evidence that were decided most surely: where those are wrong, they cost most. */
   async answer({ stream, evidence }: DriftSignal): Promise<void> {
     if (evidence.kind === 'none') return;
-    const { windows } = evidence;
-    const chosen = Array.from({ length: LOOKED_AT }, (_, index) => windows[Math.floor((index * windows.length) / LOOKED_AT)]);
+    const sureness = ({ probabilities }: (typeof evidence.windows)[number]) => Math.max(...probabilities);
+    const chosen = [...evidence.windows].sort((a, b) => sureness(b) - sureness(a)).slice(0, LOOKED_AT);
     for (const { epoch, endSequence } of chosen) await this.label(stream, epoch, endSequence);
+  }
+
+  /** Labels a window in the midst of a stretch behind the change, up to three of each class. */
+  async lookAt(stream: string, epoch: number, endSequence: number): Promise<void> {
+    const truth = this.#truth();
+    const known = truthOf(truth, { stream, epoch, endSequence });
+    if (!known?.changed || endSequence - known.from < 2 * truth.window || this.#lookedAt.has(epoch)) return;
+    const before = [...this.#lookedAt.values()].filter((name) => name === known.class).length;
+    if (before >= LOOKED_AT) return;
+    this.#lookedAt.set(epoch, known.class);
+    await this.label(stream, epoch, endSequence);
   }
 
   /** Labels one window, where it is known what it shows. */

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { driftSignalSchema } from '../../../runtime/contracts/drift.ts';
+import { diagnosisSchema } from '../../../runtime/contracts/messages.ts';
 import { gatewayTopics } from '../../../runtime/contracts/topics.ts';
 import { DemoObserver } from '../observer.ts';
 import { GATEWAY, SITE } from '../parts.ts';
@@ -9,14 +10,12 @@ import { alarmLine, machineLines } from '../session.ts';
 import type { DemoSensor } from '../sources.ts';
 import type { AlarmLine, MachineLine } from '../view.ts';
 import { readLoopDisk } from './disk.ts';
-import { judgeLoop, LOOP_STEPS, type LoopTruth, type LoopVerdict, truthOf } from './judge.ts';
+import { judgeLoop, type LoopMeasure, type LoopStepName, type LoopTruth, type LoopVerdict, truthOf } from './judge.ts';
 import type { LoopSensor } from './machines.ts';
 import { Operator } from './operator.ts';
 import { type LoopPartsOptions, startLoopParts } from './parts.ts';
 import { type Message, TrafficRecorder } from './traffic.ts';
 
-/** Windows of the stream before its machine changes: what the drift monitor learns it from (DEFAULT_REFERENCE), and some that it watches. */
-const QUIET_WINDOWS = 288;
 /** How often the observer judges. */
 const JUDGE_MS = 500;
 /** A loop that is not closed by then is not. */
@@ -30,8 +29,14 @@ export interface LoopOptions extends LoopPartsOptions {
   /** Samples of a window, and digest of the bundle. */
   readonly window: number;
   readonly digest: string;
-  /** Which of the sensors has the machine that changes. */
+  /** Which of the sensors has the machine that changes, and after how many of its windows. */
   readonly changing: number;
+  readonly quietWindows: number;
+  readonly measure: LoopMeasure;
+  /** What the observer looks for. */
+  readonly wanted: readonly LoopStepName[];
+  /** Whether an operator answers the drift signal, or goes round and looks at each condition. */
+  readonly operator: 'answers' | 'goesRound';
 }
 
 export interface LoopShown {
@@ -51,14 +56,14 @@ export async function playLoop(
   onShow: (shown: LoopShown) => void,
   signal: AbortSignal,
 ): Promise<LoopResult> {
-  const { folder, speed, window, digest, changing } = options;
+  const { folder, speed, window, digest, changing, measure, wanted } = options;
   const parts = await startLoopParts(
     sensors.map(({ name }) => name),
     options,
   );
   const { stream } = parts.streams[changing];
   const truth = (): LoopTruth => ({
-    ...{ site: SITE, gateway: GATEWAY, stream, window, bundle: digest },
+    ...{ site: SITE, gateway: GATEWAY, stream, window, bundle: digest, measure },
     stretches: sensors.flatMap((sensor, index) => sensor.stretches(parts.streams[index].stream)),
   });
   const closers: (() => Promise<unknown>)[] = [() => parts.stop()];
@@ -83,7 +88,7 @@ export async function playLoop(
     let failure: Error | undefined;
     let [nextJudgeMs, seen, changed, asked, worker] = [0, 0, false, false, false];
     const judge = async () => {
-      verdict = judgeLoop(recorder.messages, truth(), await readLoopDisk(folder, SITE).catch(() => EMPTY_DISK), LOOP_STEPS);
+      verdict = judgeLoop(recorder.messages, truth(), await readLoopDisk(folder, SITE).catch(() => EMPTY_DISK), wanted);
       if (!worker && verdict.steps.some(({ name }) => name === 'recovers')) {
         worker = true;
         parts.startWorker();
@@ -92,7 +97,7 @@ export async function playLoop(
     const onTick = () => {
       observer.check();
       if (failure) throw failure;
-      if (!changed && (observer.streams.get(stream)?.judged ?? 0) >= QUIET_WINDOWS) {
+      if (!changed && (observer.streams.get(stream)?.judged ?? 0) >= options.quietWindows) {
         changed = true;
         sensors[changing].change();
       }
@@ -112,9 +117,14 @@ export async function playLoop(
       return verdict.loopClosed || now - started > PATIENCE_MS;
     };
     const answer = ({ topic, text }: Message) => {
-      if (!changed || asked || topic !== topics.drift(stream)) return;
-      asked = true;
-      void operator.answer(driftSignalSchema.parse(JSON.parse(text!)));
+      if (!changed || asked) return;
+      if (options.operator === 'goesRound' && topic === topics.diagnosis(stream)) {
+        const { epoch, endSequence } = diagnosisSchema.parse(JSON.parse(text!));
+        void operator.lookAt(stream, epoch, endSequence);
+      } else if (options.operator === 'answers' && topic === topics.drift(stream)) {
+        asked = true;
+        void operator.answer(driftSignalSchema.parse(JSON.parse(text!)));
+      }
     };
     const started = performance.now();
     await play(
@@ -134,7 +144,7 @@ export async function playLoop(
     const { messages } = recorder;
     await writeFile(join(folder, TRUTH_FILE), JSON.stringify(truth()));
     // Once more, from what will be there for others to judge.
-    const last = judgeLoop(messages, truth(), await readLoopDisk(folder, SITE));
+    const last = judgeLoop(messages, truth(), await readLoopDisk(folder, SITE), wanted);
     return { ...last, alarms: alarms() };
   } finally {
     for (const close of closers) await close();
