@@ -153,18 +153,19 @@ export async function startGateway(
     },
   );
   if (outbox.health.waiting > 0) log.info({ waiting: outbox.health.waiting }, 'messages of an earlier run wait in the outbox');
-  const keep = (topic: string, message: AlarmChange | DriftSignal) =>
-    void outbox.append({ topic, payload: Buffer.from(JSON.stringify(message)), retain: false }).then(() => {
+  const keep = (topic: string, payload: Uint8Array) =>
+    void outbox.append({ topic, payload, retain: false }).then(() => {
       if (outbox.health.failures > 0 && outbox.health.dropped > 0)
         limited.warn('outbox', { error: outbox.health.lastError, dropped: outbox.health.dropped }, 'the outbox dropped messages');
       sender.tick();
     });
+  const keepJson = (topic: string, message: object) => keep(topic, Buffer.from(JSON.stringify(message)));
   const tellAlarm = (change: AlarmChange | undefined) => {
-    if (change) keep(topics.alarm(change.stream), change);
+    if (change) keepJson(topics.alarm(change.stream), change);
   };
   const tellDrift = (stream: string, signal: DriftSignal | undefined) => {
     if (!signal) return;
-    keep(topics.drift(signal.stream), signal);
+    keepJson(topics.drift(signal.stream), signal);
     // So that a label can name the signal instead of windows.
     if (signal.evidence.kind !== 'none') learning?.keepEvidence(stream, signal.id, signal.evidence.windows);
   };
@@ -183,7 +184,7 @@ export async function startGateway(
   let drift = watchDrift();
 
   const learning = await startLearning(configuration, programs, loop, (stream) => drift.relearn(stream), {
-    tell: (topic, payload) => void outbox.append({ topic, payload, retain: false }).then(() => sender.tick()),
+    tell: keep,
     onReport: (report) =>
       log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation'),
     onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'not learned, or not kept'),

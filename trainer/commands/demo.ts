@@ -8,6 +8,8 @@ import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
 import type { Recording, RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
+import { demonstrateLoop, type LoopScene, plantScene, recordedScene } from '../demo/loop/demo-loop.ts';
+import { chooseShift, type Shift } from '../demo/loop/recordings.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { describeAlarm, LiveBlock, renderAlarms, renderMachines } from '../demo/view.ts';
@@ -17,6 +19,7 @@ import { trainBundle } from '../train/pipeline.ts';
 import { DEFAULT_CHOICES, type PipelineChoices } from '../train/settings.ts';
 import { cacheFolder } from '../train/stages.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
+import type { PipelineRequest } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
 import { channelsOption, chosenSet, rateOption, SELECTION_HELP, SELECTION_OPTIONS } from './selection.ts';
 import { pipelineRequest, TRAINING_OPTIONS, trainReport } from './train.ts';
@@ -38,6 +41,9 @@ const QUICK: PipelineChoices = {
   baselines: ['ridge'],
 };
 
+/** Times real time that the loop is played at. */
+const [LOOP_SPEED, FAST_SPEED] = [4, 12];
+
 interface Prepared {
   readonly bundleFolder: string;
   readonly sensors: DemoSensor[];
@@ -45,10 +51,12 @@ interface Prepared {
   readonly training?: Record<string, unknown>;
 }
 
-/** Trains on all but the test part, or takes the bundle that the same data and settings gave before. */
-async function prepareRecordings(folder: string, args: ParsedArguments, machines: number, signal: AbortSignal): Promise<Prepared> {
-  const set = await chosenSet(folder, args);
-  const settings = pipelineRequest(args, set.name, QUICK);
+/** Trains quickly, or takes the bundle that the same data and settings gave before. */
+async function quickBundle(
+  set: RecordingSet,
+  settings: PipelineRequest,
+  signal: AbortSignal,
+): Promise<{ readonly bundleFolder: string; readonly training: Record<string, unknown> }> {
   const key = createHash('sha256')
     .update(JSON.stringify([VERSION, set.recordings, settings, await fileStamps(set)]))
     .digest('hex')
@@ -62,9 +70,27 @@ async function prepareRecordings(folder: string, args: ParsedArguments, machines
     training = trainReport(await trainBundle(set, bundleFolder, settings, signal));
     await writeReport(reportFile, training);
   }
+  return { bundleFolder, training };
+}
+
+/** Trains on all but the test part. */
+async function prepareRecordings(set: RecordingSet, args: ParsedArguments, machines: number, signal: AbortSignal): Promise<Prepared> {
+  const settings = pipelineRequest(args, set.name, QUICK);
+  const { bundleFolder, training } = await quickBundle(set, settings, signal);
   const { test } = splitRecordings(set.recordings, settings.split);
   const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
   return { bundleFolder, sensors: recordedSensors(recordings, machines), training };
+}
+
+/** Trains on the recordings of one value of a condition; plays these, then those of another. */
+async function recordedLoop(set: RecordingSet, { field, from, to }: Shift, args: ParsedArguments, signal: AbortSignal): Promise<LoopScene> {
+  const of = (value: number): RecordingSet => ({ ...set, recordings: set.recordings.filter((one) => one[field] === value) });
+  const { bundleFolder } = await quickBundle(of(from), pipelineRequest(args, set.name, QUICK), signal);
+  const { recipe } = (await readBundle(bundleFolder)).manifest;
+  const how = { channels: channelsOption(args), rateHz: rateOption(args) };
+  const read = (value: number) => Promise.all(of(value).recordings.map((entry) => readFitting(set, entry, recipe, how)));
+  const [before, after] = [await read(from), await read(to)];
+  return recordedScene(bundleFolder, before, after, `${field} goes from ${from} to ${to}`, scaleOf([...before, ...after]));
 }
 
 /** All chosen recordings, for a bundle that is there. */
@@ -78,13 +104,19 @@ async function prepareBundle(folder: string, bundleFolder: string, args: ParsedA
 
 /** The simulated plant, for a bundle that can read its sensors. */
 async function preparePlant(bundleFolder: string, machines: number, seconds: number, seed: number): Promise<Prepared> {
+  const window = await plantWindow(bundleFolder);
+  return { bundleFolder, sensors: simulatedPlant(machines, seconds, seed, window) };
+}
+
+/** Samples of a bundle's window. @throws Refusal demo/bundle where it cannot read the plant's sensors */
+async function plantWindow(bundleFolder: string): Promise<number> {
   const { window, channels, sampleRateHz } = (await readBundle(bundleFolder)).manifest.recipe;
   if (channels.length !== PLANT.channels || sampleRateHz !== PLANT.sampleRateHz)
     throw new Refusal(
       'demo/bundle',
       `${bundleFolder} reads ${channels.length} channels at ${sampleRateHz} Hz, the simulated plant has ${PLANT.channels} at ${PLANT.sampleRateHz} Hz; name recordings with --data`,
     );
-  return { bundleFolder, sensors: simulatedPlant(machines, seconds, seed, window) };
+  return window;
 }
 
 /** Size and time of every recording's file: what is in the cache was trained on these very files. */
@@ -115,16 +147,20 @@ async function writeReport(path: string, report: Record<string, unknown>): Promi
 /** Samples read at a time to find the largest. */
 const SCALE_STRETCH = 4096;
 
-/** Recordings, dealt out to so many sensors. */
-function recordedSensors(recordings: readonly Recording[], machines: number): DemoSensor[] {
-  // One range for all, as one make of sensor has.
+/** One range for all, as one make of sensor has. */
+function scaleOf(recordings: readonly Recording[]): number {
   let largest = 1e-9;
   for (const { read, length } of recordings) {
     for (let at = 0; at < length; at += SCALE_STRETCH) {
       for (const value of read(at, Math.min(SCALE_STRETCH, length - at))) largest = Math.max(largest, Math.abs(value));
     }
   }
-  const scale = Math.fround(largest / 32_767);
+  return Math.fround(largest / 32_767);
+}
+
+/** Recordings, dealt out to so many sensors. */
+function recordedSensors(recordings: readonly Recording[], machines: number): DemoSensor[] {
+  const scale = scaleOf(recordings);
   const count = Math.min(machines, recordings.length);
   return Array.from({ length: count }, (_, index) =>
     recordedSensor(
@@ -160,6 +196,10 @@ function summary(result: SessionResult): Record<string, unknown> {
 /** Options that mean something only with recordings, and those only without. */
 const WITH_DATA = [...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
 const WITHOUT_DATA = ['seconds'];
+/** Options that choose what is held out: then that is decided, and nothing changes. */
+const SPLITS = ['test', 'group', 'block', 'reference'];
+/** Options of the whole loop, which --seconds leaves out. */
+const OF_LOOP = ['fast', 'keep'];
 /** Of those with recordings, the ones that only training reads. */
 const TRAINING = ['test', 'group', 'block', 'reference', 'reference-shots', ...Object.keys(TRAINING_OPTIONS)];
 
@@ -167,6 +207,8 @@ const TRAINING = ['test', 'group', 'block', 'reference', 'reference-shots', ...O
 function refuseUnused(args: ParsedArguments, data: string | undefined, bundle: string | undefined): void {
   const untrained = data && bundle && TRAINING.find((name) => args.values[name] !== undefined);
   if (untrained) throw new Refusal('usage/arguments', `--${untrained} is for training; --bundle names a bundle that is trained`);
+  const loopless = args.values.seconds !== undefined && OF_LOOP.find((name) => args.values[name] !== undefined);
+  if (loopless) throw new Refusal('usage/arguments', `--${loopless} is for the whole loop, which --seconds leaves out`);
   const unused = (data ? WITHOUT_DATA : WITH_DATA).find((name) => args.values[name] !== undefined);
   if (!unused) return;
   throw new Refusal(
@@ -182,17 +224,23 @@ export const demo: Command = {
   summary: 'watch sensors, broker and gateway decide (= npm start)',
   help: `usage: tremolo demo [options]
 
-Starts a broker, a gateway in its own process, and sensors that send frames over MQTT and over a serial line (a pty);
-shows each decision beside the truth, and ends with accuracy and latency. Without --data the sensors sit on a simulated
-plant, one machine develops a fault after a while, and the shipped bundle decides; with --data a bundle is trained on
-recordings and decides those held out, or with --bundle a bundle that is there decides all that are chosen.
+Starts a broker, a gateway in its own process, a server in another, and sensors that send frames over MQTT and over a serial
+line (a pty); shows each decision beside the truth. One machine of the simulated plant falls ill and its alarm comes; another
+comes back from an overhaul with another make of bearing and another speed: decisions degrade, a drift signal comes, an
+operator labels three windows, the gateway adapts; the server retrains, signs and pushes. Ends when an observer has seen
+the loop close in the broker's traffic and on the disks (exit 1 where it did not).
+
+With --seconds it ends before all that, with accuracy and latency. With --data a bundle is trained on recordings and decides
+those held out, or with --bundle a bundle that is there decides all that are chosen.
 
   --data SET                  a recording set
   --bundle FOLDER             the bundle that decides: nothing is trained
 ${SELECTION_HELP}
   --machines N                sensors (default 4)
-  --seconds S                 length of the simulation (default 24; not with --data)
-  --speed X                   send X times faster than real time (default 1)
+  --seconds S                 no loop: simulate so many seconds (not with --data)
+  --speed X                   send X times faster than real time (default 1; ${LOOP_SPEED} for the loop)
+  --fast                      the loop at ${FAST_SPEED} times real time, in less than a minute
+  --keep DIR                  leaves traffic, truth and states of the loop in DIR
   --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
   --seed N                    (default 1)
@@ -205,24 +253,45 @@ example: tremolo demo --data recordings --speed 10`,
     bundle: { type: 'string' },
     machines: { type: 'string' },
     seconds: { type: 'string' },
+    fast: { type: 'boolean' },
+    keep: { type: 'string' },
     speed: { type: 'string' },
     engine: { type: 'string' },
   },
   positionals: 0,
   async run(args, signal) {
     const machines = numberOption(args, 'machines', 4, { min: 1, max: 64, whole: true });
-    const speed = numberOption(args, 'speed', 1, { min: 0.01, max: 1000 });
+    const fast = args.values.fast === true;
+    const isPlantLoop = args.values.data === undefined && args.values.seconds === undefined;
+    const usualSpeed = isPlantLoop ? (fast ? FAST_SPEED : LOOP_SPEED) : 1;
+    const speed = numberOption(args, 'speed', usualSpeed, { min: 0.01, max: 1000 });
     const seconds = numberOption(args, 'seconds', 24, { min: 2, max: 86_400 });
     const seed = numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true });
     const engine = choiceOption(args, 'engine', ['onnxruntime', 'wasm'] as const);
     const data = textOption(args, 'data');
     const bundle = textOption(args, 'bundle');
     refuseUnused(args, data, bundle);
+    const isLive = process.stdout.isTTY && !args.values.json;
+    const set = data === undefined ? undefined : await chosenSet(resolve(data), args);
+    const isSplit = [...SPLITS, 'bundle', 'machines'].some((name) => args.values[name] !== undefined);
+    const shift = set && !isSplit ? chooseShift(set.recordings) : undefined;
+    if (shift || isPlantLoop) {
+      const stage = (folder: string): Promise<LoopScene> =>
+        set && shift ? recordedLoop(set, shift, args, signal) : plantScene(resolve(bundle ?? SHIPPED), { machines, seed }, folder, signal);
+      if (isPlantLoop) await plantWindow(resolve(bundle ?? SHIPPED));
+      const result = await demonstrateLoop(
+        stage,
+        { speed, fast, engine, programs: PROGRAMS, keep: textOption(args, 'keep'), live: isLive },
+        signal,
+      );
+      if (!result.loopClosed) process.exitCode = 1;
+      return { ...result };
+    }
     let prepared: Prepared;
     if (data && bundle) prepared = await prepareBundle(resolve(data), resolve(bundle), args, machines);
-    else if (data) prepared = await prepareRecordings(resolve(data), args, machines, signal);
+    else if (set) prepared = await prepareRecordings(set, args, machines, signal);
     else prepared = await preparePlant(resolve(bundle ?? SHIPPED), machines, seconds, seed);
-    const live = process.stdout.isTTY && !args.values.json ? new LiveBlock(process.stdout) : undefined;
+    const live = isLive ? new LiveBlock(process.stdout) : undefined;
     const result = await playSession(
       prepared.sensors,
       prepared.bundleFolder,

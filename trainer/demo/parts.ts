@@ -21,12 +21,17 @@ export interface DemoParts {
   stop(): Promise<void>;
 }
 
-/** Starts a broker, a gateway in a process of its own, and the ways of the sensors' frames: MQTT, and for the last of several a pty as a serial port. */
+/**
+ * Starts a broker, a gateway in a process of its own, and the ways of the sensors' frames: MQTT, and for the last of several a pty as a serial port.
+ *
+ * @param more further settings of the gateway
+ */
 export async function startParts(
   names: readonly string[],
   bundleFolder: string,
   engine: 'onnxruntime' | 'wasm',
   programs: URL,
+  more: Readonly<Record<string, unknown>> = {},
 ): Promise<DemoParts> {
   const closers: (() => Promise<unknown>)[] = [];
   const stop = async () => {
@@ -39,7 +44,7 @@ export async function startParts(
     if (pty) closers.unshift(() => pty.close());
     const serial = pty ? [{ name: PORT, path: pty.path, baudRate: 921_600 }] : [];
     const gateway = await startGatewayProcess(
-      { site: SITE, gateway: GATEWAY, bundle: bundleFolder, broker: { url: broker.url }, serial, engine },
+      { site: SITE, gateway: GATEWAY, bundle: bundleFolder, broker: { url: broker.url }, serial, engine, ...more },
       programs,
     );
     closers.unshift(() => gateway.stop());

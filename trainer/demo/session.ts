@@ -2,7 +2,8 @@ import type { AlarmChange } from '../../runtime/contracts/alarm-change.ts';
 import type { Ledger, Status } from '../../runtime/contracts/messages.ts';
 import { Refusal } from '../refusal.ts';
 import { DemoObserver } from './observer.ts';
-import { startParts } from './parts.ts';
+import { type DemoParts, startParts } from './parts.ts';
+import { play } from './player.ts';
 import type { DemoSensor } from './sources.ts';
 import type { AlarmLine, MachineLine } from './view.ts';
 
@@ -51,60 +52,31 @@ export async function playSession(
   );
   const waveforms = sensors.map(() => new Int16Array(0));
 
-  const machineLines = (): MachineLine[] =>
-    sensors.map(({ name }, index) => {
-      const { stream, link } = parts.streams[index];
-      const seen = observer.streams.get(stream);
-      return {
-        name,
-        link,
-        waveform: waveforms[index],
-        decision: seen?.latest?.decision ?? '',
-        confidence: seen?.latest?.confidence ?? 0,
-        alarm: seen?.latest?.alarm ?? '',
-        truth: seen?.truth ?? '',
-        judged: seen?.judged ?? 0,
-        right: seen?.right ?? 0,
-      };
-    });
   const show = () => {
     observer.check();
     onShow(
-      machineLines(),
+      machineLines(sensors, parts, observer, waveforms),
       observer.alarms.map((change) => alarmLine(change, sensorOf.get(change.stream))),
     );
   };
 
   try {
-    // Each sensor has its own phase, as sensors that were switched on one after the other have.
-    const started = performance.now();
-    const senders = sensors.map((sensor, index) => ({ sensor, index, dueMs: started + index * 7.3, done: false }));
-    let nextShow = 0;
-    while (senders.some(({ done }) => !done)) {
-      signal.throwIfAborted();
-      const lastWords = parts.ended();
-      if (lastWords !== undefined) throw new Error(`the gateway ended: ${lastWords}`);
-      const now = performance.now();
-      for (const sender of senders) {
-        while (!sender.done && sender.dueMs <= now) {
-          const frame = sender.sensor.next();
-          if (!frame) {
-            sender.done = true;
-            break;
-          }
-          waveforms[sender.index] = frame.samples.filter((_, at) => at % frame.channelCount === 0);
-          observer.sent(parts.streams[sender.index].stream, frame.epoch, frame.sequence + frame.samplesPerChannel);
-          await parts.send(sender.index, frame);
-          sender.dueMs += (frame.samplesPerChannel / frame.sampleRateHz / speed) * 1000;
-        }
-      }
-      if (now >= nextShow) {
-        show();
-        nextShow = now + 100;
-      }
-      const due = Math.min(...senders.filter(({ done }) => !done).map(({ dueMs }) => dueMs));
-      await new Promise((resolve) => setTimeout(resolve, Math.max(1, Math.min(20, due - performance.now()))));
-    }
+    await play(
+      sensors,
+      parts,
+      {
+        speed,
+        onFrame: (index, frame) => {
+          waveforms[index] = frame.samples.filter((_, at) => at % frame.channelCount === 0);
+          observer.sent(parts.streams[index].stream, frame.epoch, frame.sequence + frame.samplesPerChannel);
+        },
+        onTick: () => {
+          show();
+          return false;
+        },
+      },
+      signal,
+    );
     for (const end = performance.now() + DRAIN_MS; performance.now() < end; ) {
       await new Promise((resolve) => setTimeout(resolve, 50));
       // A status comes every second: only one that was sent after the last frame counts all windows.
@@ -130,8 +102,32 @@ export async function playSession(
   }
 }
 
+/** Lines of the table: what was decided last of each sensor, beside what it sent last. */
+export function machineLines(
+  sensors: readonly DemoSensor[],
+  { streams }: Pick<DemoParts, 'streams'>,
+  observer: DemoObserver,
+  waveforms: readonly Int16Array[],
+): MachineLine[] {
+  return sensors.map(({ name }, index) => {
+    const { stream, link } = streams[index];
+    const seen = observer.streams.get(stream);
+    return {
+      name,
+      link,
+      waveform: waveforms[index],
+      decision: seen?.latest?.decision ?? '',
+      confidence: seen?.latest?.confidence ?? 0,
+      alarm: seen?.latest?.alarm ?? '',
+      truth: seen?.truth ?? '',
+      judged: seen?.judged ?? 0,
+      right: seen?.right ?? 0,
+    };
+  });
+}
+
 /** A change of an alarm, in the sensor's own time. */
-function alarmLine({ stream, from, to, diagnosis }: AlarmChange, sensor: DemoSensor | undefined): AlarmLine {
+export function alarmLine({ stream, from, to, diagnosis }: AlarmChange, sensor: DemoSensor | undefined): AlarmLine {
   const seconds = diagnosis && diagnosis.endDeviceUs / 1e6;
   const onset = sensor?.faultSeconds;
   return {

@@ -23,7 +23,7 @@ export interface DemoSensor {
   truth(epoch: number, endSequence: number): string | undefined;
 }
 
-function frameOf(channels: number, sampleRateHz: number, scale: number): SampleFrame {
+export function frameOf(channels: number, sampleRateHz: number, scale: number): SampleFrame {
   return {
     kind: 'samples',
     streamId: 0,
@@ -40,7 +40,7 @@ function frameOf(channels: number, sampleRateHz: number, scale: number): SampleF
 }
 
 /** A sensor's code of a physical value; what lies beyond its range is clipped, as a sensor clips it. */
-function encode(value: number, scale: number): number {
+export function encode(value: number, scale: number): number {
   return Math.max(-32_767, Math.min(32_767, Math.round(value / scale)));
 }
 
