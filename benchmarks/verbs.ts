@@ -1,5 +1,6 @@
 import { compareVerb } from './compare.ts';
 import { engineVerb } from './engine/command.ts';
+import { pushVerb } from './push/command.ts';
 import { soakVerb } from './soak/command.ts';
 import { capacityVerb } from './streams/capacity.ts';
 import { streamsCommand } from './streams/command.ts';
@@ -16,6 +17,7 @@ export const VERBS: Readonly<Record<string, (argv: readonly string[], context: V
           context,
         )
       : streamsCommand(argv, context.root, context.programs),
+  push: (argv, context) => runVerb(pushVerb, argv, context),
   soak: (argv, context) => runVerb(soakVerb, argv, context),
   compare: (argv, context) => runVerb(compareVerb, argv, context),
 };
