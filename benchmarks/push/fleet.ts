@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +11,7 @@ import { createRepository } from '../../trainer/fleet/authority.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { type Disturbance, DisturbanceWatch } from '../harness/disturbance.ts';
 import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
+import { processClock } from '../streams/process-clock.ts';
 import { rounded } from '../streams/quantiles.ts';
 import { writeAdapter } from './adapter-file.ts';
 import type { GatewaysOrder } from './gateways.ts';
@@ -63,7 +65,7 @@ export async function measureFleetPush({ gateways, bundle, programs, signal, pro
     await allSeen(broker.url, gateways);
     progress(`${gateways} gateways in ${processes.length} processes on ${broker.name}`);
     const adapter = await writeAdapter(join(folder, 'adapter.safetensors'), (await readManifest(bundle)).manifest, 1);
-    const watch = new DisturbanceWatch();
+    const watch = new DisturbanceWatch(familyCpuMs);
     const pushed = await pushAdapter({ adapter, to: `${SITE}/*`, repository, broker: broker.url, programs, signal });
     return {
       gateways,
@@ -78,6 +80,13 @@ export async function measureFleetPush({ gateways, bundle, programs, signal, pro
   } finally {
     for (const close of closers) await close();
   }
+}
+
+/** Processor time of this process, of its children that live, and of those that have ended, milliseconds. */
+function familyCpuMs(): number {
+  if (process.platform !== 'linux') return Number.NaN;
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return processClock(process.pid).familyCpuMs() + children.reduce((sum, pid) => sum + processClock(Number(pid)).familyCpuMs(), 0);
 }
 
 async function startBroker(folder: string): Promise<{ url: string; name: string; stop: () => Promise<void> }> {
