@@ -9,6 +9,7 @@ import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
 import { PACK_BYTES } from './pack-bytes.ts';
+import { PUSH } from './push.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
@@ -27,6 +28,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...PACK_BYTES,
   ...TRAINER_SPLITS,
   ...DRIFT,
+  ...PUSH,
   ...COST_CURVES,
   ...FIELD,
   ...ARM,
