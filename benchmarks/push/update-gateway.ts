@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { readBundle, sha256 } from '../../models/bundle/bundle.ts';
+import { readBundle, readManifest, sha256 } from '../../models/bundle/bundle.ts';
 import { gatewayTopics } from '../../runtime/contracts/topics.ts';
+import type { UpdateState } from '../../runtime/contracts/update.ts';
 import { AdapterStore } from '../../runtime/io/adapter-store.ts';
 import { BrokerLink } from '../../runtime/io/broker-link.ts';
 import { brokerOptions } from '../../runtime/io/broker-options.ts';
@@ -28,6 +29,11 @@ export interface UpdateGatewayOptions {
   readonly programs: URL;
 }
 
+export interface UpdateGateway {
+  state(): UpdateState;
+  stop(): Promise<void>;
+}
+
 /**
  * A gateway without sensors: connection, state machine, store on disk, verification of signatures, and a candidate's thread with its known answers and
  * its latency on this CPU are those of a gateway; nothing decides windows.
@@ -37,20 +43,21 @@ export interface UpdateGatewayOptions {
 export async function startUpdateGateway(
   { broker, site, gateway, bundle, root, stateFolder, programs }: UpdateGatewayOptions,
   onTrouble: (error: string) => void,
-): Promise<{ stop(): Promise<void> }> {
+): Promise<UpdateGateway> {
   const storage = new UpdateStorage(nodeDisk, stateFolder);
   const adapters = new AdapterStore(join(stateFolder, 'adapters'));
-  const { loop, record, folder } = await startProved(storage, bundle, adapters, idleModel, onTrouble);
-  const { manifest, digest } = loop;
-  const memory = new StreamMemory({ streams: 1, window: manifest.recipe.window, channels: manifest.recipe.channels.length });
+  const started = await startProved(storage, bundle, adapters, idleModel, onTrouble);
+  let { loop, folder } = started;
   const bank = new Map<string, string>();
   const host: UpdateHost = {
-    running: () => ({ bundle: digest, base: manifest.base }),
+    running: () => ({ bundle: loop.digest, base: loop.manifest.base }),
     adapters: () => Object.fromEntries(bank),
     windows: () => ({ decided: 0, unanswered: 0 }),
     adapterOf: (stream) => adapters.read(stream),
     async swap(next = bundle) {
-      if (next !== folder) throw new Error('adapters only are pushed in this measurement');
+      if (next === folder) return;
+      loop = await idleModel(next);
+      folder = next;
     },
     async setAdapter(stream, bytes) {
       if (bytes) {
@@ -61,19 +68,19 @@ export async function startUpdateGateway(
         bank.delete(stream);
       }
     },
-    startTrial: (of) =>
-      UpdateTrial.start({
-        active: { manifest, memory, setTap: () => {}, rowsOf: () => ({}) },
-        bundleFolder: 'folder' in of ? of.folder : folder,
-        manifest,
-        adapter: 'folder' in of ? undefined : of,
-        engine: 'onnxruntime',
-        programs,
-      }),
+    async startTrial(of) {
+      const { window, channels } = loop.manifest.recipe;
+      const memory = new StreamMemory({ streams: 1, window, channels: channels.length });
+      const active = { manifest: loop.manifest, memory, setTap: () => {}, rowsOf: () => ({}) };
+      const common = { active, engine: 'onnxruntime', programs } as const;
+      if ('folder' in of)
+        return UpdateTrial.start({ ...common, bundleFolder: of.folder, manifest: (await readManifest(of.folder)).manifest });
+      return UpdateTrial.start({ ...common, bundleFolder: folder, manifest: loop.manifest, adapter: of });
+    },
   };
   const trust = new UpdateTrust(site, (await storage.readTrust()) ?? { 'root.json': await readFile(root), referenceTimeMs: 0 }, 0);
   let service: UpdateService | undefined;
-  const status = JSON.stringify({ state: 'online', gateway, version: VERSION, bundle: { name: manifest.name, digest } });
+  const status = JSON.stringify({ state: 'online', gateway, version: VERSION, bundle: { name: loop.manifest.name, digest: loop.digest } });
   const link = new BrokerLink(
     broker,
     () => brokerOptions({ url: broker, protocolVersion: 4, qos: 1 }),
@@ -93,13 +100,14 @@ export async function startUpdateGateway(
     gateway,
     trust,
     storage,
-    record,
+    record: started.record,
     host,
     link,
     mayWork: () => true,
     onTrouble: (kind, error) => onTrouble(`${kind}: ${error}`),
   });
   return {
+    state: () => service.state(),
     async stop() {
       await service.stop();
       await link.close();

@@ -2,6 +2,7 @@ import { digits, quantile } from '../harness/interleave.ts';
 import type { Measured, Scenario, Skipped } from '../harness/scenario.ts';
 import { measureAdapterPush } from '../push/adapter.ts';
 import { measureFleetPush } from '../push/fleet.ts';
+import { type LossyPush, measureLossyPush } from '../push/lossy.ts';
 
 const programsOf = (root: string) => new URL(`file://${root}dist/`);
 const shipped = (root: string) => `${root}models/shipped/plant`;
@@ -55,4 +56,41 @@ const fleet: Scenario = {
   },
 };
 
-export const PUSH: readonly Scenario[] = [adapter, fleet];
+const PAYLOAD_BYTES = 200_000;
+/** Links at a time: they wait for most of their time. */
+const AT_A_TIME = 5;
+
+const lossy: Scenario = {
+  id: 'push.lossy.bytes',
+  what: '200 kB bundle over a link that loses 20 % of the update’s packets each way, takes 300 ms and is cut at random: bytes on the link for each of the bundle, mean of the seeds',
+  unit: 'x',
+  target: { atMost: 1.8 },
+  async measure({ root, quick, progress }): Promise<Measured> {
+    const seeds = Array.from({ length: quick ? 2 : 10 }, (_, seed) => seed).values();
+    const pushes: LossyPush[] = [];
+    const work = async () => {
+      for (const seed of seeds) {
+        const push = await measureLossyPush({ seed, payloadBytes: PAYLOAD_BYTES, bundle: shipped(root), programs: programsOf(root) });
+        pushes.push(push);
+        progress(`seed ${seed}: ${digits(shareOf(push))} times the bytes, ${push.lost} packets lost, ${push.cuts} cuts, ${digits(push.seconds)} s`);
+      }
+    };
+    await Promise.all(Array.from({ length: AT_A_TIME }, work));
+    const shares = pushes.map(shareOf);
+    return {
+      figure: shares.reduce((sum, share) => sum + share, 0) / shares.length,
+      samples: pushes.length,
+      details: {
+        least: `${digits(Math.min(...shares))}x`,
+        largest: `${digits(Math.max(...shares))}x`,
+        cuts: pushes.map(({ cuts }) => cuts).join(' '),
+        'longest push': `${digits(Math.max(...pushes.map(({ seconds }) => seconds)))} s`,
+        'bytes of the bundle': pushes[0].payloadBytes,
+      },
+    };
+  },
+};
+
+const shareOf = ({ wireBytes, payloadBytes }: LossyPush) => wireBytes / payloadBytes;
+
+export const PUSH: readonly Scenario[] = [adapter, fleet, lossy];

@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { readBundle } from '../../models/bundle/bundle.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { type LiveGateway, liveGateway } from '../support/live-gateway.ts';
-import { type LossyLink, startLossyProxy } from '../support/lossy-proxy.ts';
+import { type LossyLink, startLossyProxy } from '../../benchmarks/push/lossy-proxy.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
 import { UpdateSite } from '../support/update-site.ts';
 
