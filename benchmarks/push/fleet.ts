@@ -1,5 +1,4 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,9 +8,8 @@ import { siteTopics } from '../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { createRepository } from '../../trainer/fleet/authority.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
-import { type Disturbance, DisturbanceWatch } from '../harness/disturbance.ts';
+import { type Disturbance, DisturbanceWatch, familyCpuMs } from '../harness/disturbance.ts';
 import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
-import { processClock } from '../streams/process-clock.ts';
 import { rounded } from '../streams/quantiles.ts';
 import { writeAdapter } from './adapter-file.ts';
 import type { GatewaysOrder } from './gateways.ts';
@@ -80,13 +78,6 @@ export async function measureFleetPush({ gateways, bundle, programs, signal, pro
   } finally {
     for (const close of closers) await close();
   }
-}
-
-/** Processor time of this process, of its children that live, and of those that have ended, milliseconds. */
-function familyCpuMs(): number {
-  if (process.platform !== 'linux') return Number.NaN;
-  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
-  return processClock(process.pid).familyCpuMs() + children.reduce((sum, pid) => sum + processClock(Number(pid)).familyCpuMs(), 0);
 }
 
 async function startBroker(folder: string): Promise<{ url: string; name: string; stop: () => Promise<void> }> {

@@ -5,9 +5,10 @@ import { FILES, readBundle, writeBundle } from '../../models/bundle/bundle.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { Random } from '../../models/networks/random.ts';
 import { createRepository } from '../../trainer/fleet/authority.ts';
-import { beginRollout, readBundleCargo, usualBudget } from '../../trainer/fleet/deployment.ts';
+import { readBundleCargo } from '../../trainer/fleet/deployment.ts';
 import { FleetServer } from '../../trainer/fleet/server.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
+import { rollOut } from './bundle-rollout.ts';
 import { startLossyProxy } from './lossy-proxy.ts';
 import { startUpdateGateway } from './update-gateway.ts';
 
@@ -64,19 +65,7 @@ export async function measureLossyPush({ seed, payloadBytes, bundle, programs }:
       () => {},
     );
     closers.unshift(() => gateway.stop());
-    const thresholds = { shadowWindows: 0, shadowSeconds: 1, agreement: 0, latencyMs: 10_000, alarmShareChange: 1, memoryBytes: 2 ** 32 };
-    const { deployment } = await beginRollout(
-      repository,
-      cargo,
-      {
-        groups: [[`${SITE}/${GATEWAY}`]],
-        rules: { success: 1, error: 0, silentAfterMs: 600_000, settleMs: 0 },
-        thresholds,
-        budgetBytes: usualBudget(cargo),
-        platforms: [],
-      },
-      new Date(),
-    );
+    const deployment = await rollOut(repository, cargo, `${SITE}/${GATEWAY}`, 0);
     const beganMs = performance.now();
     const server = (await FleetServer.tryStart(repository, { url: broker.url, protocolVersion: 4, qos: 1 }, { onEvent: () => {} }))!;
     closers.unshift(() => server.close());

@@ -16,13 +16,22 @@ const adapter: Scenario = {
     const pushes = await measureAdapterPush({ times: quick ? 2 : 7, bundle: shipped(root), programs: programsOf(root), progress });
     if ('skipped' in pushes) return pushes;
     const confirmed = pushes.map(({ confirmedSeconds }) => confirmedSeconds);
-    const phase = (name: string) => quantile(pushes.flatMap(({ phases }) => phases[name] ?? []), 0.5);
+    const phase = (name: string) =>
+      quantile(
+        pushes.flatMap(({ phases }) => phases[name] ?? []),
+        0.5,
+      );
     return {
       figure: quantile(confirmed, 0.5),
       samples: pushes.length,
       details: {
         largest: `${digits(Math.max(...confirmed))} s`,
-        'until the command ended': `${digits(quantile(pushes.map(({ endedSeconds }) => endedSeconds), 0.5))} s`,
+        'until the command ended': `${digits(
+          quantile(
+            pushes.map(({ endedSeconds }) => endedSeconds),
+            0.5,
+          ),
+        )} s`,
         'until the gateway looked': `${digits(phase('metadata'))} s`,
         'until it decided': `${digits(phase('active'))} s`,
         'bytes for the gateway': Math.max(...pushes.map(({ wireBytes }) => wireBytes)),
@@ -72,7 +81,9 @@ const lossy: Scenario = {
       for (const seed of seeds) {
         const push = await measureLossyPush({ seed, payloadBytes: PAYLOAD_BYTES, bundle: shipped(root), programs: programsOf(root) });
         pushes.push(push);
-        progress(`seed ${seed}: ${digits(shareOf(push))} times the bytes, ${push.lost} packets lost, ${push.cuts} cuts, ${digits(push.seconds)} s`);
+        progress(
+          `seed ${seed}: ${digits(shareOf(push))} times the bytes, ${push.lost} packets lost, ${push.cuts} cuts, ${digits(push.seconds)} s`,
+        );
       }
     };
     await Promise.all(Array.from({ length: AT_A_TIME }, work));

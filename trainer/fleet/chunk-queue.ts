@@ -38,8 +38,7 @@ export class ChunkQueue {
     const wanted = this.#objects.get(object) ?? { indices: new Set<number>(), askers: new Set<string>(), firstMs: nowMs, readyMs: nowMs };
     this.#objects.set(object, wanted);
     wanted.askers.add(asker);
-    wanted.readyMs =
-      wanted.askers.size >= expected ? nowMs : Math.min(wanted.firstMs + LONGEST_COLLECT_MS, nowMs + this.#collectMs);
+    wanted.readyMs = wanted.askers.size >= expected ? nowMs : Math.min(wanted.firstMs + LONGEST_COLLECT_MS, nowMs + this.#collectMs);
     for (const [from, to] of ranges)
       for (let index = from; index < to && this.#waiting < LARGEST_WAITING; index++) {
         if (wanted.indices.has(index)) continue;
