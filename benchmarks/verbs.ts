@@ -1,3 +1,4 @@
+import { adaptVerb } from './adapt/command.ts';
 import { compareVerb } from './compare.ts';
 import { engineVerb } from './engine/command.ts';
 import { pushVerb } from './push/command.ts';
@@ -18,6 +19,7 @@ export const VERBS: Readonly<Record<string, (argv: readonly string[], context: V
           context,
         )
       : streamsCommand(argv, context.root, context.programs),
+  adapt: (argv, context) => runVerb(adaptVerb, argv, context),
   swap: (argv, context) => runVerb(swapVerb, argv, context),
   push: (argv, context) => runVerb(pushVerb, argv, context),
   soak: (argv, context) => runVerb(soakVerb, argv, context),

@@ -9,7 +9,7 @@ import type { Command, ParsedArguments } from './command.ts';
 const BENCH = fileURLToPath(new URL('./bench.js', import.meta.url));
 
 /** Measurements with options of their own; their last line is the JSON that this verb returns. */
-export const BENCH_VERBS = ['engine', 'streams', 'swap', 'push', 'soak', 'compare'] as const;
+export const BENCH_VERBS = ['engine', 'streams', 'swap', 'adapt', 'push', 'soak', 'compare'] as const;
 
 const TEXTS = ['streams', 'gateways', 'seconds', 'seed', 'bundle', 'profile', 'hours', 'tune', 'html'] as const;
 const FLAGS = ['aligned', 'capacity', 'list', 'quick', 'peers'] as const;
@@ -48,6 +48,7 @@ export const bench: Command = {
   help: `usage: tremolo bench engine [BUNDLE] [--seconds S] [--tune gateway.yaml] [--html FILE]
        tremolo bench streams [--capacity] [options]
        tremolo bench swap [--streams N] [--seconds S]
+       tremolo bench adapt [BUNDLE]
        tremolo bench push [--gateways N]
        tremolo bench soak [--hours H] [--streams N] [--html FILE]
        tremolo bench --compare A.json B.json
@@ -58,6 +59,7 @@ carries and how; --tune writes that into the gateway's configuration. Under a mi
 streams: sends frames of many simulated sensors through mosquitto to a gateway, each a process of its own. A latency
 runs from when a window's last frame was due to be sent to when its diagnosis is back. --capacity finds how many streams keep p99 below 100 ms.
 swap: another bundle is pushed under live streams: windows lost or doubled, latency before, during and after.
+adapt: one adaptation as a gateway does it: time, processor time, longest step, largest memory.
 push: one adapter with tremolo push to many simulated gateways on one broker: seconds to the last confirmation, and what went over the wire.
 soak: the same for hours, watching jitter, memory and garbage collection.
 --compare: two results of --json side by side.

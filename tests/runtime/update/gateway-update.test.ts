@@ -181,7 +181,12 @@ describe('a bundle that is pushed', () => {
 
   it.each([
     ['whose outputs are no numbers', /^update\/answers: /, () => notNumbers(stranger.bundle), {}],
-    ['that is too slow for this processor', /^update\/latency: p99 of a run is .* where 0.001 are allowed/, async () => better, { latencyMs: 0.001 }],
+    [
+      'that is too slow for this processor',
+      /^update\/latency: p99 of a run is .* where 0.001 are allowed/,
+      async () => better,
+      { latencyMs: 0.001 },
+    ],
     ['that takes too much memory', /^update\/memory: /, async () => better, { memoryBytes: 1 }],
   ])('%s is refused, the old one goes on deciding, and the next push works', async (_what, error, make, limits) => {
     const made = await plant();

@@ -96,7 +96,14 @@ describe('a repository', () => {
       const plan = {
         groups: [['plant/hall']],
         rules: { success: 1, error: 0, silentAfterMs: 600_000, settleMs: 0 },
-        thresholds: { shadowWindows: 40, shadowSeconds: 0.5, agreement: 0.93, latencyMs: 20.25, alarmShareChange: 0.2, memoryBytes: 1 << 27 },
+        thresholds: {
+          shadowWindows: 40,
+          shadowSeconds: 0.5,
+          agreement: 0.93,
+          latencyMs: 20.25,
+          alarmShareChange: 0.2,
+          memoryBytes: 1 << 27,
+        },
         budgetBytes: usualBudget(cargo),
         platforms: [],
       };
