@@ -75,6 +75,8 @@ const server = await build({
     tremolo: 'trainer/main.ts',
     'training-worker': 'trainer/train/parallel-worker.ts',
     bench: 'benchmarks/main.ts',
+    'adapt-once': 'benchmarks/adapt/program.ts',
+    'push-gateways': 'benchmarks/push/gateways.ts',
     'stream-load': 'benchmarks/streams/load-generator.ts',
     'stream-probe': 'benchmarks/streams/probe.ts',
     'field-probe': 'benchmarks/field/probe.ts',

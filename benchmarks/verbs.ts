@@ -1,8 +1,11 @@
+import { adaptVerb } from './adapt/command.ts';
 import { compareVerb } from './compare.ts';
 import { engineVerb } from './engine/command.ts';
+import { pushVerb } from './push/command.ts';
 import { soakVerb } from './soak/command.ts';
 import { capacityVerb } from './streams/capacity.ts';
 import { streamsCommand } from './streams/command.ts';
+import { swapVerb } from './swap/command.ts';
 import { runVerb, type VerbContext } from './verb.ts';
 
 /** What `tremolo bench NAME` runs, each with options of its own; all else are ids of scenarios. @returns the exit code */
@@ -16,6 +19,9 @@ export const VERBS: Readonly<Record<string, (argv: readonly string[], context: V
           context,
         )
       : streamsCommand(argv, context.root, context.programs),
+  adapt: (argv, context) => runVerb(adaptVerb, argv, context),
+  swap: (argv, context) => runVerb(swapVerb, argv, context),
+  push: (argv, context) => runVerb(pushVerb, argv, context),
   soak: (argv, context) => runVerb(soakVerb, argv, context),
   compare: (argv, context) => runVerb(compareVerb, argv, context),
 };

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { processClock } from '../streams/process-clock.ts';
 import { rounded } from '../streams/quantiles.ts';
 
 /** What the kernel tells of a run's surroundings; null where it does not tell (other systems, containers). */
@@ -165,4 +166,11 @@ function reasonsOf(seen: Omit<Disturbance, 'reasons'>): string[] {
 /** The line that stands before every figure of a disturbed run; empty where it was quiet. */
 export function disturbedLine({ reasons }: Pick<Disturbance, 'reasons'>): string {
   return reasons.length === 0 ? '' : `DISTURBED, figures not to be kept: ${reasons.join('; ')}\n`;
+}
+
+/** Processor time of this process, of its children that live, and of those that have ended, milliseconds. */
+export function familyCpuMs(): number {
+  if (process.platform !== 'linux') return Number.NaN;
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean);
+  return processClock(process.pid).familyCpuMs() + children.reduce((sum, pid) => sum + processClock(Number(pid)).familyCpuMs(), 0);
 }

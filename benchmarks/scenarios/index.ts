@@ -10,6 +10,8 @@ import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
 import { PACK_BYTES } from './pack-bytes.ts';
+import { PUSH } from './push.ts';
+import { SWAP_AND_ADAPT } from './swap-and-adapt.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
@@ -28,6 +30,8 @@ export const SCENARIOS: readonly Scenario[] = [
   ...PACK_BYTES,
   ...TRAINER_SPLITS,
   ...DRIFT,
+  ...PUSH,
+  ...SWAP_AND_ADAPT,
   ...COST_CURVES,
   ...FIELD,
   ...ARM,

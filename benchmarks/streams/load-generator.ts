@@ -28,6 +28,10 @@ const packets = new SamplePackets(
 
 const received = new Uint8Array(schedule.windowsExpected);
 const latenciesMs = new Float64Array(schedule.windowsExpected);
+/** Which mark stood when a latency was measured. */
+const marks = new Uint8Array(schedule.windowsExpected);
+const bundles = new Map<string, number>();
+let mark = 0;
 const latenessMs = new Float64Array(schedule.framesExpected);
 let [windowsDecided, duplicates, strangers, framesSent, mostBytesWaiting, startMs] = [0, 0, 0, 0, 0, 0];
 let ledger: LoadReport['ledger'];
@@ -48,12 +52,15 @@ listener.on('message', (topic, payload) => {
     return;
   }
   const stream = Number(streamOfTopic(topic).slice(1));
-  const window = schedule.windowOf((JSON.parse(payload.toString()) as { endSequence: number }).endSequence);
+  const { endSequence, bundle = '' } = JSON.parse(payload.toString()) as { endSequence: number; bundle?: string };
+  const window = schedule.windowOf(endSequence);
   const slot = stream * schedule.windowsPerStream + window;
   if (!(stream < streams) || window < 0) strangers++;
   else if (received[slot]) duplicates++;
   else {
     received[slot] = 1;
+    bundles.set(bundle, (bundles.get(bundle) ?? 0) + 1);
+    marks[windowsDecided] = mark;
     latenciesMs[windowsDecided++] = nowMs - schedule.windowDueMs(stream, window);
   }
 });
@@ -101,11 +108,16 @@ async function finish(): Promise<void> {
     ledger = undefined;
     await new Promise((resolve) => setTimeout(resolve, 1100));
   }
+  const byMark = Array.from({ length: mark + 1 }, (_, index) =>
+    quantiles(latenciesMs.subarray(0, windowsDecided).filter((_ms, at) => marks[at] === index)),
+  );
   const report: LoadReport = {
     framesSent,
     windowsDecided,
     duplicates,
     strangers,
+    latencyMsByMark: byMark,
+    bundles: Object.fromEntries(bundles),
     latencyMs: quantiles(latenciesMs.subarray(0, windowsDecided)),
     sendLatenessMs: quantiles(latenessMs.subarray(0, framesSent)),
     mostBytesWaiting,
@@ -114,12 +126,15 @@ async function finish(): Promise<void> {
     adapters,
   };
   process.stdout.write(`${JSON.stringify(report)}\n`);
+  process.stdin.pause();
   for (const client of [listener, ...senders.map((sender) => sender.client)]) await client.endAsync(true);
 }
 
 process.stdout.write('ready\n');
 await new Promise<void>((resolve) => process.stdin.once('data', () => resolve()));
-process.stdin.pause();
+process.stdin.on('data', () => {
+  mark++;
+});
 const before = process.cpuUsage();
 startMs = performance.now();
 const tick = () => {

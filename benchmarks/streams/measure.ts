@@ -206,6 +206,7 @@ export function startGenerator(order: LoadOrder, programs: URL) {
     ready: Promise.race([ready, died]),
     report: Promise.race([line, died]).then((text) => JSON.parse(text) as LoadReport),
     begin: () => child.stdin.write('begin\n'),
+    mark: () => child.stdin.write('mark\n'),
     async stop() {
       child.kill('SIGTERM');
       await ended;

@@ -3,7 +3,7 @@ import type { Budget } from '../update/budget.ts';
 import type { ChunkMap } from '../update/chunk-map.ts';
 import { UpdateRefusalError } from '../update/refusal.ts';
 import { RoundTrip } from '../update/round-trip.ts';
-import { CHUNK_WIRE_BYTES, MOST_WINDOW, type ObjectSize, Transfer } from '../update/transfer.ts';
+import { CHUNK_WIRE_BYTES, LEAST_WINDOW, MOST_WINDOW, type ObjectSize, Transfer } from '../update/transfer.ts';
 
 /** What fetching asks of a connection. */
 export interface FetchLink {
@@ -52,6 +52,8 @@ export class UpdateFetcher {
   /** Of the link, whatever object it is measured with. */
   readonly #roundTrip = new RoundTrip();
   readonly #fetches = new Map<string, Fetch>();
+  /** Chunks in flight at the most: halved when the link breaks, which loses them all, and back again by one for each window that has come. */
+  #mostWindow = MOST_WINDOW;
   #timer: NodeJS.Timeout | undefined;
 
   /** @param chunkTopics the filter that all chunks of an object match; its last level is `+` */
@@ -104,7 +106,10 @@ export class UpdateFetcher {
       fetch.budget.spend(topic.length + payload.length);
       const index = levels.at(-1)!;
       const chunk = /^\d{1,7}$/.test(index) ? fetch.transfer.accept(Number(index), payload, this.#now()) : undefined;
-      if (chunk) fetch.sink.write(chunk.index, chunk.bytes);
+      if (chunk) {
+        fetch.sink.write(chunk.index, chunk.bytes);
+        this.#mostWindow = Math.min(MOST_WINDOW, this.#mostWindow + 1 / this.#mostWindow);
+      }
       if (fetch.transfer.complete) fetch.resolve(fetch.transfer.have!.length);
     });
     this.#pump();
@@ -120,6 +125,7 @@ export class UpdateFetcher {
 
   /** The connection is back: what was asked for on the one before is lost. */
   resume(): void {
+    if (this.#fetches.size > 0) this.#mostWindow = Math.max(LEAST_WINDOW, this.#mostWindow / 2);
     for (const { transfer } of this.#fetches.values()) transfer.resume(this.#now());
     this.#pump();
   }
@@ -130,7 +136,7 @@ export class UpdateFetcher {
     for (const { transfer, sink } of this.#fetches.values()) used += transfer.inFlight + sink.unsaved;
     for (const fetch of this.#fetches.values())
       this.#guard(fetch, () => {
-        used += this.#ask(fetch, MOST_WINDOW - used);
+        used += this.#ask(fetch, Math.floor(this.#mostWindow) - used);
       });
   }
 

@@ -8,7 +8,7 @@ import type { RoundTrip } from './round-trip.ts';
  * More would be faster over a link that is as fast as it is far, and costs more whenever it breaks.
  */
 const FIRST_WINDOW = 8;
-const LEAST_WINDOW = 4;
+export const LEAST_WINDOW = 4;
 export const MOST_WINDOW = 16;
 
 /** So many new bytes, or the rest of the object, must come in so much time on line; a link that gives less is not one. */

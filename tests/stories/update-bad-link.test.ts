@@ -2,10 +2,10 @@ import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { type LossyLink, startLossyProxy } from '../../benchmarks/push/lossy-proxy.ts';
 import { readBundle } from '../../models/bundle/bundle.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { type LiveGateway, liveGateway } from '../support/live-gateway.ts';
-import { type LossyLink, startLossyProxy } from '../support/lossy-proxy.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
 import { UpdateSite } from '../support/update-site.ts';
 

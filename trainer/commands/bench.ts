@@ -9,9 +9,9 @@ import type { Command, ParsedArguments } from './command.ts';
 const BENCH = fileURLToPath(new URL('./bench.js', import.meta.url));
 
 /** Measurements with options of their own; their last line is the JSON that this verb returns. */
-export const BENCH_VERBS = ['engine', 'streams', 'soak', 'compare'] as const;
+export const BENCH_VERBS = ['engine', 'streams', 'swap', 'adapt', 'push', 'soak', 'compare'] as const;
 
-const TEXTS = ['streams', 'seconds', 'seed', 'bundle', 'profile', 'hours', 'tune', 'html'] as const;
+const TEXTS = ['streams', 'gateways', 'seconds', 'seed', 'bundle', 'profile', 'hours', 'tune', 'html'] as const;
 const FLAGS = ['aligned', 'capacity', 'list', 'quick', 'peers'] as const;
 
 function argumentsOf({ values, positionals }: ParsedArguments, json: readonly string[]): string[] {
@@ -47,6 +47,9 @@ export const bench: Command = {
   summary: 'measure this device: engines, streams, hours, or scenarios by id',
   help: `usage: tremolo bench engine [BUNDLE] [--seconds S] [--tune gateway.yaml] [--html FILE]
        tremolo bench streams [--capacity] [options]
+       tremolo bench swap [--streams N] [--seconds S]
+       tremolo bench adapt [BUNDLE]
+       tremolo bench push [--gateways N]
        tremolo bench soak [--hours H] [--streams N] [--html FILE]
        tremolo bench --compare A.json B.json
        tremolo bench [ids or patterns] [--list] [--quick] [--peers]
@@ -55,12 +58,16 @@ engine: runs the bundle in every way there is (onnxruntime and wasm, int8 and fp
 carries and how; --tune writes that into the gateway's configuration. Under a minute.
 streams: sends frames of many simulated sensors through mosquitto to a gateway, each a process of its own. A latency
 runs from when a window's last frame was due to be sent to when its diagnosis is back. --capacity finds how many streams keep p99 below 100 ms.
+swap: another bundle is pushed under live streams: windows lost or doubled, latency before, during and after.
+adapt: one adaptation as a gateway does it: time, processor time, longest step, largest memory.
+push: one adapter with tremolo push to many simulated gateways on one broker: seconds to the last confirmation, and what went over the wire.
 soak: the same for hours, watching jitter, memory and garbage collection.
 --compare: two results of --json side by side.
 
   --seconds S       of the measurement: 30 (engine), 60 (streams), 10 each (--capacity)
   --hours H         of the soak (default 1)
   --streams N       sensors with three channels at 1 kHz (default 100)
+  --gateways N      that take the push (default 100)
   --aligned         all sensors send at the same instants, instead of each at a phase of its own
   --seed N          of the phases (default 1)
   --bundle FOLDER   default: the bundle shipped with Tremolo

@@ -1,21 +1,27 @@
 /** Chunks that wait at once for one site, 64 MB: what is beyond is forgotten, and asked for again. */
 const LARGEST_WAITING = 16_384;
 
+/** Longest that an object waits for requests, milliseconds: shorter than a gateway waits before it asks again. */
+const LONGEST_COLLECT_MS = 1000;
+
 interface Wanted {
   readonly indices: Set<number>;
+  readonly askers: Set<string>;
+  readonly firstMs: number;
   /** When collecting ends. */
-  readonly readyMs: number;
+  readyMs: number;
 }
 
 /**
- * What a site's gateways have asked for and not got yet. Each chunk stands in it once, whoever asks: for a moment after the first request for an object
- * the others' are waited for. Objects take turns, so that a large one does not hold up metadata. No I/O and no clock of its own.
+ * What a site's gateways have asked for and not got yet. Each chunk stands in it once, whoever asks: an object waits until all have asked from whom it is
+ * expected, or nobody has for a moment. Objects take turns, so that a large one does not hold up metadata. No I/O and no clock of its own.
  */
 export class ChunkQueue {
   readonly #collectMs: number;
   readonly #objects = new Map<string, Wanted>();
   #waiting = 0;
 
+  /** @param collectMs how long to wait after a request for the next gateway's */
   constructor(collectMs: number) {
     this.#collectMs = collectMs;
   }
@@ -24,10 +30,15 @@ export class ChunkQueue {
     return this.#waiting;
   }
 
-  /** @param ranges half-open, within the object */
-  ask(object: string, ranges: readonly (readonly [number, number])[], nowMs: number): void {
-    const wanted = this.#objects.get(object) ?? { indices: new Set<number>(), readyMs: nowMs + this.#collectMs };
+  /**
+   * @param ranges half-open, within the object
+   * @param expected gateways that are likely to want the object now
+   */
+  ask(object: string, ranges: readonly (readonly [number, number])[], nowMs: number, asker: string, expected: number): void {
+    const wanted = this.#objects.get(object) ?? { indices: new Set<number>(), askers: new Set<string>(), firstMs: nowMs, readyMs: nowMs };
     this.#objects.set(object, wanted);
+    wanted.askers.add(asker);
+    wanted.readyMs = wanted.askers.size >= expected ? nowMs : Math.min(wanted.firstMs + LONGEST_COLLECT_MS, nowMs + this.#collectMs);
     for (const [from, to] of ranges)
       for (let index = from; index < to && this.#waiting < LARGEST_WAITING; index++) {
         if (wanted.indices.has(index)) continue;

@@ -6,6 +6,7 @@ import { hasGoneBack, isWithdrawn, type Rollout } from './rollout.ts';
 import { readRollout } from './rollout-store.ts';
 import { FleetServer, type ServerEvents } from './server.ts';
 
+/** How often the disk is looked at: another process may serve. */
 const LOOK_MS = 200;
 
 /** Who does not come for the broker by then will not. */
@@ -34,8 +35,10 @@ export async function followRollout(
 ): Promise<{ readonly rollout: Rollout; readonly counters?: ResponderCounters }> {
   let server: FleetServer | undefined;
   let trouble = 'no answer';
+  let look = () => {};
   const events: ServerEvents = {
     onEvent: (event, { error, warning }) => {
+      if (event === 'rollout') look();
       if (event === 'broker') trouble = String(error);
       else if (error ?? warning) process.stderr.write(`${event}: ${error ?? warning}\n`);
     },
@@ -55,7 +58,13 @@ export async function followRollout(
       const rollout = await readRollout(repository, deployment);
       onLook(rollout);
       if (isOver(rollout, Date.now())) return { rollout, counters: server && { ...server.counters } };
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, LOOK_MS);
+        look = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
     }
   } finally {
     await server?.close();

@@ -36,6 +36,11 @@ export class GatewayWatch {
     return { state: this.#states.get(name), online: this.#statuses.get(name)?.state === 'online' };
   }
 
+  /** Gateways of a site that are connected and take updates. */
+  present(site: string): string[] {
+    return [...this.#states.keys()].filter((name) => name.startsWith(`${site}/`) && this.#statuses.get(name)?.state === 'online');
+  }
+
   gateways(): KnownGateway[] {
     return [...new Set([...this.#statuses.keys(), ...this.#states.keys()])].sort().map((name) => {
       const status = this.#statuses.get(name);

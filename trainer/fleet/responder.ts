@@ -18,17 +18,19 @@ const REMEMBERED_OBJECTS = 4096;
 const BURST = 16;
 
 export interface ResponderOptions {
-  /** How long requests for an object are collected before it goes out, milliseconds. */
+  /** How long the next gateway's request is waited for before an object goes out, milliseconds. */
   readonly collectMs: number;
   /** Largest rate of all chunks together. */
   readonly bytesPerSecond: number;
 }
 
-export const RESPONDER_DEFAULTS: ResponderOptions = { collectMs: 60, bytesPerSecond: 4_000_000 };
+export const RESPONDER_DEFAULTS: ResponderOptions = { collectMs: 200, bytesPerSecond: 4_000_000 };
 
 export interface ResponderWorld {
   /** What a site may have by that name; undefined where it may not, or there is none. */
   read(site: string, object: string): Promise<Uint8Array | undefined>;
+  /** How many gateways of a site are likely to ask for an object that one of them asks for. */
+  expected(site: string, object: string): number;
   /** QoS 0 for chunks. Resolves when the connection has taken it. */
   send(topic: string, payload: Uint8Array, qos: 0 | 1): Promise<void>;
   nowMs(): number;
@@ -49,7 +51,7 @@ export interface ResponderCounters {
 }
 
 /**
- * Answers what gateways ask for. Each chunk goes out once on the site's shared topic for all that asked within a moment, no faster than allowed; what is
+ * Answers what gateways ask for. Each chunk goes out once on the site's shared topic for all that ask together, no faster than allowed; what is
  * lost is asked for again. Requests are trusted in nothing: size, form, names, number and rate are bounded, and a site gets its own objects only.
  */
 export class Responder {
@@ -70,6 +72,7 @@ export class Responder {
   readonly #sent = new Map<string, Set<number>>();
   #cachedBytes = 0;
   #pumping: Promise<void> | undefined;
+  #wake: () => void = () => {};
   #closed = false;
 
   constructor(world: ResponderWorld, options: ResponderOptions) {
@@ -102,7 +105,10 @@ export class Responder {
       object,
       ranges.map(([from, to]): [number, number] => [from, Math.min(to, chunks)]),
       this.#world.nowMs(),
+      gateway,
+      this.#world.expected(site, object),
     );
+    this.#wake();
     this.#pumping ??= this.#pump().finally(() => {
       this.#pumping = undefined;
     });
@@ -111,6 +117,7 @@ export class Responder {
   /** Sends no more. */
   async close(): Promise<void> {
     this.#closed = true;
+    this.#wake();
     await this.#pumping;
   }
 
@@ -137,7 +144,7 @@ export class Responder {
       const readyMs = Math.min(...waiting.map(([, queue]) => queue.nextMs()!));
       const waitMs = Math.max(readyMs, freeMs) - nowMs;
       if (waitMs > 0) {
-        await new Promise((resolve) => setTimeout(resolve, Math.ceil(waitMs)));
+        await this.#sleep(Math.ceil(waitMs));
         continue;
       }
       const [site, queue] = waiting.find(([, one]) => one.nextMs()! <= nowMs)!;
@@ -152,6 +159,16 @@ export class Responder {
       freeMs = Math.max(freeMs, nowMs) + (1000 * (this.counters.bytesOnWire - before)) / this.#options.bytesPerSecond;
       if (sent % BURST === 0) await new Promise((resolve) => setImmediate(resolve));
     }
+  }
+
+  /** Until then, or until a request has come: it may have been the last that was waited for. */
+  async #sleep(ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      timer = setTimeout(resolve, ms);
+    });
+    clearTimeout(timer);
   }
 
   async #sendChunk(site: string, object: string, index: number, bytes: Uint8Array): Promise<void> {

@@ -44,6 +44,8 @@ export class FleetServer {
   readonly #events: ServerEvents;
   /** Objects that a site may ask for. */
   #allowed = new Map<string, Set<string>>();
+  /** Gateways that rollouts wait for, by object and site: `OBJECT/SITE`. */
+  #awaited = new Map<string, Set<string>>();
   #sites: readonly string[] = [];
   /** The timestamp that each site was told last. */
   readonly #told = new Map<string, string>();
@@ -80,6 +82,7 @@ export class FleetServer {
     this.#responder = new Responder(
       {
         read: async (site, object) => (this.#mayHave(site, object) ? repository.read(object) : undefined),
+        expected: (site, object) => this.#expected(site, object),
         send: async (topic, payload, qos) => {
           await this.#client.publishAsync(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos });
         },
@@ -135,6 +138,13 @@ export class FleetServer {
     return role === siteRole(site) || ['root', 'targets', 'snapshot', 'timestamp'].includes(role);
   }
 
+  /** Gateways that are likely to ask when one does: of metadata all that are there, for a timestamp wakes them all; of an object whom it is for. */
+  #expected(site: string, object: string): number {
+    if (object.endsWith('.json')) return this.watch.present(site).length;
+    const awaited = this.#awaited.get(`${object}/${site}`);
+    return awaited ? this.watch.present(site).filter((gateway) => awaited.has(gateway)).length : 0;
+  }
+
   /** One pass after the other, the next at the latest after a tick. */
   #schedule(afterMs: number): void {
     if (this.#closed) return;
@@ -176,7 +186,7 @@ export class FleetServer {
       await this.#client.subscribeAsync(allUpdateRequests, { qos: 0 });
     }
     this.#sites = sites;
-    await this.#lead(rollouts);
+    this.#await(await this.#lead(rollouts));
     this.#nudge(rollouts);
     await this.#tell();
   }
@@ -200,8 +210,22 @@ export class FleetServer {
     this.#allowed = allowed;
   }
 
-  /** Applies what gateways said and the rules to every rollout that is not yet history. */
-  async #lead(rollouts: readonly Rollout[]): Promise<void> {
+  #await(rollouts: readonly Rollout[]): void {
+    this.#awaited = new Map();
+    for (const rollout of rollouts.filter(({ status }) => status === 'running'))
+      for (const gateway of releasedTo(rollout)) {
+        if (rollout.devices[gateway] && rollout.devices[gateway].outcome !== 'updating') continue;
+        const site = gateway.split('/')[0];
+        for (const object of Object.keys(rollout.objects)) {
+          const name = `${object}/${site}`;
+          this.#awaited.set(name, (this.#awaited.get(name) ?? new Set()).add(gateway));
+        }
+      }
+  }
+
+  /** Applies what gateways said and the rules to every rollout that is not yet history. @returns all rollouts as they are now */
+  async #lead(rollouts: readonly Rollout[]): Promise<Rollout[]> {
+    const led = new Map(rollouts.map((rollout) => [rollout.deployment, rollout]));
     const wasListening = this.#listening;
     this.#listening = true;
     for (const before of rollouts.filter((rollout) => isAlive(rollout, rollouts))) {
@@ -215,10 +239,12 @@ export class FleetServer {
       };
       if (change(before) === before) continue;
       const { rollout, signed } = await changeRollout(this.#repository, before.deployment, change, new Date());
+      led.set(rollout.deployment, rollout);
       if (rollout.status !== before.status)
         this.#events.onEvent('rollout', { deployment: rollout.deployment, status: rollout.status, reason: rollout.reason });
       if (signed) this.#events.onEvent('signed', { deployment: rollout.deployment, gateways: releasedTo(rollout).length });
     }
+    return [...led.values()];
   }
 
   /** Lets sites hear the timestamp again where a gateway waits for one: what stopped it may have passed. */

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { Bundle } from '../../../models/bundle/bundle.ts';
+import { type Bundle, FILES, writeBundle } from '../../../models/bundle/bundle.ts';
+import { decodeSafetensors, encodeSafetensors } from '../../../models/bundle/schema/safetensors.ts';
 import { type UpdateState, updateStateSchema } from '../../../runtime/contracts/update.ts';
 import { startEmbeddedBroker } from '../../../trainer/io/broker.ts';
 import { type LiveGateway, liveGateway, observe, sendNoise, TOPICS } from '../../support/live-gateway.ts';
@@ -178,6 +179,33 @@ describe('a bundle that is pushed', () => {
     expect(made.state()).toMatchObject({ confirmed: [good], running: { bundle: stranger.bundle.digest } });
   });
 
+  it.each([
+    ['whose outputs are no numbers', /^update\/answers: /, () => notNumbers(stranger.bundle), {}],
+    [
+      'that is too slow for this processor',
+      /^update\/latency: p99 of a run is .* where 0.001 are allowed/,
+      async () => better,
+      { latencyMs: 0.001 },
+    ],
+    ['that takes too much memory', /^update\/memory: /, async () => better, { memoryBytes: 1 }],
+  ])('%s is refused, the old one goes on deciding, and the next push works', async (_what, error, make, limits) => {
+    const made = await plant();
+    const end = streaming(made, ['a', 'b']);
+    const worse = await make();
+    const bad = await made.site.pushBundle(worse.folder, worse.bundle, { thresholds: { ...SHADOW, ...limits } });
+    made.site.publish();
+    await ended(made, bad);
+    expect(made.state()).toMatchObject({ phase: 'refused', failed: [{ deployment: bad, error: expect.stringMatching(error) }] });
+    expect(made.state()?.running).toEqual({ bundle: factory.bundle.digest, adapters: {} });
+    const good = await made.site.pushBundle(better.folder, better.bundle, { thresholds: EASY });
+    made.site.publish();
+    await ended(made, good);
+    expect(made.state()).toMatchObject({ confirmed: [good], running: { bundle: better.bundle.digest } });
+    await allDecidedOnce(made, ['a', 'b'], end);
+    const deciders = new Set(made.decided.map(({ bundle }) => bundle));
+    expect([...deciders].toSorted()).toEqual([factory, better].map(({ bundle }) => bundle.digest.slice(0, 12)).toSorted());
+  });
+
   it('is left again when the server withdraws it, and after a restart what was confirmed decides at once', async () => {
     const made = await plant();
     streaming(made, ['a', 'b']);
@@ -209,6 +237,28 @@ describe('a bundle that is pushed', () => {
   });
 });
 
+/** Twice the rows and columns that the bundle's bank has room for. */
+function otherRank(file: Uint8Array): Uint8Array {
+  const { tensors, metadata } = decodeSafetensors(file, 'the adapter');
+  const doubled = Object.entries(tensors).map(([name, { shape }]) => {
+    const sizes = shape.map((size) => 2 * size);
+    return [name, { type: 'float32' as const, shape: sizes, values: new Float32Array(sizes.reduce((a, b) => a * b, 1)) }];
+  });
+  return encodeSafetensors({ tensors: Object.fromEntries(doubled), metadata });
+}
+
+/** The same graph with weights so large that nothing but infinities and NaN comes out. */
+async function notNumbers({ manifest, files }: Bundle): Promise<Made> {
+  const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-bundle-')), 'bundle');
+  const { parts: _parts, base: _base, ...description } = manifest;
+  const weights = Buffer.alloc(files.get(FILES.weights)!.length, Buffer.from(Float32Array.of(3e38).buffer));
+  const core = new Map([...files, [FILES.weights, weights]]);
+  const { base } = (await writeBundle(folder, description, { core })).manifest;
+  const adapter = decodeSafetensors(files.get(FILES.adapter)!, FILES.adapter);
+  core.set(FILES.adapter, encodeSafetensors({ ...adapter, metadata: { ...adapter.metadata, base } }));
+  return { folder, bundle: await writeBundle(folder, description, { core }) };
+}
+
 describe('an adapter that is pushed', () => {
   it('decides its stream and no other, costs little, outlives a restart, and is left again when withdrawn', async () => {
     const made = await plant();
@@ -238,6 +288,7 @@ describe('an adapter that is pushed', () => {
     ['of another base', 'update/base', () => adapterFile(stranger.bundle, 3)],
     ['with a number that is none', 'update/bundle', () => adapterFile(factory.bundle, 3, 0.01, (values) => values.fill(Number.NaN, 0, 1))],
     ['so large that the logits are no numbers', 'update/answers', () => adapterFile(factory.bundle, 3, 3e38)],
+    ['of another rank', 'update/bundle', () => otherRank(adapterFile(factory.bundle, 3))],
     ['that decides otherwise', 'update/agreement', () => adapterFile(factory.bundle, 5, 40)],
   ])('%s is refused', async (_what, code, make) => {
     const made = await plant();

@@ -9,9 +9,12 @@ import { z } from 'zod';
 import { objectName, siteRole, type Target, targetSchema } from '../../../runtime/contracts/update.ts';
 import { UpdateTrust } from '../../../runtime/update/trust/refresh.ts';
 import { addSite, createRepository, rotate, rotateSite } from '../../../trainer/fleet/authority.ts';
+import { beginRollout, readAdapterCargo, readBundleCargo, usualBudget } from '../../../trainer/fleet/deployment.ts';
 import { tryLock } from '../../../trainer/fleet/lock.ts';
 import { VALID_DAYS } from '../../../trainer/fleet/metadata.ts';
 import type { Repository } from '../../../trainer/fleet/repository.ts';
+import { advance } from '../../../trainer/fleet/rollout.ts';
+import { changeRollout } from '../../../trainer/fleet/rollout-store.ts';
 
 const execute = promisify(execFile);
 const NOW = new Date('2026-11-23T12:00:00Z');
@@ -71,6 +74,51 @@ describe('a repository', () => {
     expect(await publish(repository, 'plant', [targetFile('plant', 'one')])).toBe(true);
     const [target] = await look(repository, 'plant');
     expect(target).toMatchObject({ deployment: 'one', thresholds: { agreement: 0.9, shadowSeconds: 0.5, latencyMs: 20.25 } });
+  });
+
+  it('is trusted with real pushes after each rotation of keys, by a gateway that followed and by one that has only the first root', async () => {
+    const repository = await repositoryOf();
+    const root = repository.keys.folder;
+    const following = new UpdateTrust('plant', { 'root.json': (await repository.read('1.root.json'))!, referenceTimeMs: 0 }, 0);
+    const shipped = await readBundleCargo(new URL('../../../models/shipped/plant', import.meta.url).pathname, ['core', 'adapt']);
+    const adapterPath = new URL('../../../models/shipped/plant/adapter.safetensors', import.meta.url).pathname;
+    const cargoes = [shipped, await readAdapterCargo(adapterPath, 'press-7')];
+    const rotations = [
+      () => rotate(repository, 'root', root, NOW),
+      () => rotate(repository, 'targets', root, NOW),
+      () => rotate(repository, 'snapshot', root, NOW),
+      () => rotate(repository, 'timestamp', root, NOW),
+      () => rotateSite(repository, 'plant', NOW),
+    ];
+    const expected: { deployment: string; kind: string }[] = [];
+    for (const [index, turn] of rotations.entries()) {
+      const cargo = cargoes[index % 2];
+      const plan = {
+        groups: [['plant/hall']],
+        rules: { success: 1, error: 0, silentAfterMs: 600_000, settleMs: 0 },
+        thresholds: {
+          shadowWindows: 40,
+          shadowSeconds: 0.5,
+          agreement: 0.93,
+          latencyMs: 20.25,
+          alarmShareChange: 0.2,
+          memoryBytes: 1 << 27,
+        },
+        budgetBytes: usualBudget(cargo),
+        platforms: [],
+      };
+      const { deployment } = await beginRollout(repository, cargo, plan, NOW);
+      await changeRollout(repository, deployment, (rollout) => advance(rollout, NOW.getTime()), NOW);
+      expected.unshift({ deployment, kind: cargo.target.kind });
+      await turn();
+      for (const trust of [following, undefined]) {
+        const seen = await look(repository, 'plant', NOW, trust);
+        expect(seen.map(({ deployment, kind }) => ({ deployment, kind }))).toEqual(expected);
+        expect(seen[0]).toMatchObject({ gateways: ['hall'], thresholds: plan.thresholds, withdrawn: false });
+      }
+      // The next push is for the same place.
+      await changeRollout(repository, deployment, (rollout) => ({ ...rollout, status: 'finished' }), NOW);
+    }
   });
 
   it('signs nothing where nothing is new, and wakes nobody for what is only left out', async () => {

@@ -13,8 +13,8 @@ interface Sent {
   readonly payload: Uint8Array;
 }
 
-/** A responder with some objects and everything that it sends. */
-function responderOf(objects: Record<string, Uint8Array>, options = { collectMs: 20, bytesPerSecond: 1e9 }) {
+/** A responder with some objects and everything that it sends. @param expected gateways that are likely to ask for any of them */
+function responderOf(objects: Record<string, Uint8Array>, options = { collectMs: 20, bytesPerSecond: 1e9 }, expected = 1) {
   const sent: Sent[] = [];
   const asked: string[] = [];
   let wake = () => {};
@@ -24,6 +24,7 @@ function responderOf(objects: Record<string, Uint8Array>, options = { collectMs:
         asked.push(object);
         return objects[`${site}/${object}`];
       },
+      expected: () => expected,
       send: async (topic, payload) => {
         sent.push({ topic, payload });
         wake();
@@ -68,7 +69,7 @@ describe('chunks', () => {
           const queue = new ChunkQueue(50);
           const wanted = new Set<string>();
           for (const { object, ranges } of asks) {
-            queue.ask(object, ranges, 100);
+            queue.ask(object, ranges, 100, 'hall', 2);
             for (const [from, to] of ranges) for (let index = from; index < to; index++) wanted.add(`${object} ${index}`);
           }
           expect(queue.waiting).toBe(wanted.size);
@@ -84,9 +85,25 @@ describe('chunks', () => {
 
   it('of two objects come in turns', () => {
     const queue = new ChunkQueue(0);
-    queue.ask('large', [[0, 100]], 0);
-    queue.ask('small', [[0, 2]], 0);
+    queue.ask('large', [[0, 100]], 0, 'hall', 2);
+    queue.ask('small', [[0, 2]], 0, 'hall', 2);
     expect([1, 2, 3, 4].map(() => queue.take(0)!.object)).toEqual(['large', 'small', 'large', 'small']);
+  });
+
+  it('go at once when the last of those has asked from whom it is expected, and in time for the others where one never does', () => {
+    const queue = new ChunkQueue(200);
+    queue.ask('object', [[0, 1]], 0, 'a', 3);
+    queue.ask('object', [[0, 1]], 50, 'b', 3);
+    // Asked again, it is the same gateway.
+    queue.ask('object', [[0, 1]], 60, 'b', 3);
+    expect(queue.take(70)).toBeUndefined();
+    queue.ask('object', [[0, 1]], 80, 'c', 3);
+    expect(queue.take(80)).toEqual({ object: 'object', index: 0 });
+    let askedMs = 1000;
+    for (; askedMs < 1950; askedMs += 100) queue.ask('object', [[0, 1]], askedMs, `g${askedMs}`, 100);
+    expect(queue.nextMs()).toBe(2000);
+    expect(queue.take(1999)).toBeUndefined();
+    expect(queue.take(2000)).toEqual({ object: 'object', index: 0 });
   });
 });
 
@@ -95,7 +112,7 @@ describe('a responder', () => {
   const objects = { [`plant/${OBJECT}`]: object };
 
   it('publishes each chunk once for all who ask within a moment', async () => {
-    const { responder, sent, until } = responderOf(objects);
+    const { responder, sent, until } = responderOf(objects, { collectMs: 60_000, bytesPerSecond: 1e9 }, 50);
     for (let gateway = 0; gateway < 50; gateway++)
       await responder.onRequest('plant', `g${gateway}`, json({ object: OBJECT, ranges: gateway % 2 ? [[0, 64]] : [[2, 4]] }));
     await until(4);

@@ -1,0 +1,106 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readManifest } from '../../models/bundle/bundle.ts';
+import { gatewayTopics } from '../../runtime/contracts/topics.ts';
+import { type UpdateState, updateStateSchema } from '../../runtime/contracts/update.ts';
+import { connectBroker } from '../../runtime/io/broker-client.ts';
+import { createRepository } from '../../trainer/fleet/authority.ts';
+import { startGatewayUnderTest } from '../streams/gateway-under-test.ts';
+import { startGenerator } from '../streams/measure.ts';
+import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
+import { writeAdapter } from './adapter-file.ts';
+import { pushAdapter } from './push-command.ts';
+
+const SITE = 'bench';
+const GATEWAY = 'hall';
+const STREAMS = 10;
+const FRAME_SAMPLES = 64;
+
+export interface AdapterPush {
+  /** From the command's start until the gateway has said that it has confirmed, seconds; and until the command has ended. */
+  readonly confirmedSeconds: number;
+  readonly endedSeconds: number;
+  /** When the gateway said each phase, seconds after the command's start. */
+  readonly phases: Readonly<Record<string, number>>;
+  readonly wireBytes: number;
+}
+
+export interface AdapterPushOptions {
+  readonly times: number;
+  readonly bundle: string;
+  readonly programs: URL;
+  readonly signal?: AbortSignal;
+  progress(line: string): void;
+}
+
+/** One adapter after the other to one live gateway with some streams on loopback, without a shadow. */
+export async function measureAdapterPush(options: AdapterPushOptions): Promise<AdapterPush[] | { readonly skipped: string }> {
+  const found = findMosquitto();
+  if (!found) return { skipped: 'mosquitto is not installed (Debian: apt-get install mosquitto)' };
+  const { times, bundle, programs, signal, progress } = options;
+  const { manifest } = await readManifest(bundle);
+  const folder = await mkdtemp(join(tmpdir(), 'tremolo-push-'));
+  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
+  try {
+    const broker = await startMosquitto(folder, found);
+    closers.unshift(broker.stop);
+    const repository = join(folder, 'fleet');
+    await createRepository(repository, { folder: join(repository, 'keys'), keys: 1, threshold: 1 }, [SITE], new Date());
+    const configuration = {
+      site: SITE,
+      gateway: GATEWAY,
+      bundle,
+      broker: { url: broker.url },
+      stateFolder: join(folder, 'state'),
+      update: { root: join(repository, '1.root.json') },
+    };
+    const gateway = await startGatewayUnderTest(configuration, programs, folder, undefined);
+    closers.unshift(gateway.stop);
+    const plan = { streams: STREAMS, seconds: 60 * times, aligned: false, seed: 1, frameSamples: FRAME_SAMPLES, ...manifest.recipe };
+    const generator = startGenerator({ broker: broker.url, site: SITE, gateway: GATEWAY, plan }, programs);
+    closers.unshift(generator.stop);
+    generator.report.catch(() => {});
+    await generator.ready;
+    generator.begin();
+    const client = connectBroker(broker.url, () => {});
+    closers.unshift(() => client.endAsync(true));
+    const { updateState } = gatewayTopics(SITE, GATEWAY);
+    const heard: { readonly atMs: number; readonly state: UpdateState }[] = [];
+    await new Promise<void>((resolve, reject) => {
+      client.on('message', (_topic, payload) => {
+        heard.push({ atMs: performance.now(), state: updateStateSchema.parse(JSON.parse(payload.toString())) });
+        resolve();
+      });
+      client.subscribeAsync(updateState, { qos: 1 }).catch(reject);
+    });
+    const pushes: AdapterPush[] = [];
+    for (let index = 0; index < times; index++) {
+      const adapter = await writeAdapter(join(folder, `adapter-${index}.safetensors`), manifest, index + 1);
+      heard.length = 0;
+      const beganMs = performance.now();
+      const { seconds, report } = await pushAdapter({
+        adapter,
+        to: `${SITE}/${GATEWAY}`,
+        repository,
+        broker: broker.url,
+        programs,
+        signal,
+      });
+      const ours = heard.filter(({ state }) => state.deployment === report.deployment || state.phase === 'metadata');
+      const confirmed = ours.find(({ state }) => state.confirmed.includes(report.deployment));
+      if (!confirmed) throw new Error(`${report.deployment} was not confirmed: ${heard.at(-1)?.state.error ?? report.status}`);
+      const since = (ms: number) => (ms - beganMs) / 1000;
+      pushes.push({
+        confirmedSeconds: since(confirmed.atMs),
+        endedSeconds: seconds,
+        phases: Object.fromEntries(ours.map(({ atMs, state }) => [state.phase, since(atMs)])),
+        wireBytes: confirmed.state.wireBytes ?? Number.NaN,
+      });
+      progress(`${report.deployment}: confirmed after ${since(confirmed.atMs).toFixed(2)} s, command ended after ${seconds.toFixed(2)} s`);
+    }
+    return pushes;
+  } finally {
+    for (const close of closers) await close();
+  }
+}

@@ -1,0 +1,75 @@
+import { measureAdaptation } from '../adapt/measure.ts';
+import { digits, quantile } from '../harness/interleave.ts';
+import type { Measured, Scenario, Skipped } from '../harness/scenario.ts';
+import { measureSwap, type SwapResult } from '../swap/measure.ts';
+
+const STREAMS = 100;
+
+/** The last run and its arguments: two scenarios look at one run. */
+const runs = new Map<string, Promise<SwapResult | Skipped>>();
+
+const swap = (id: string, what: string, unit: string, target: Scenario['target'], figure: (result: SwapResult) => number): Scenario => ({
+  id,
+  what: `a bundle takes over under ${STREAMS} live streams: ${what}`,
+  unit,
+  target,
+  async measure({ root, quick, progress }): Promise<Measured | Skipped> {
+    const seconds = quick ? 20 : 60;
+    const run =
+      runs.get(root) ??
+      measureSwap({ streams: STREAMS, seconds, bundle: `${root}models/shipped/plant`, programs: new URL(`file://${root}dist/`), progress });
+    runs.set(root, run);
+    const result = await run;
+    if ('skipped' in result) return result;
+    const { windowsExpected, windowsDecided, before, during, after, pushSeconds, disturbance } = result;
+    return {
+      figure: figure(result),
+      samples: windowsExpected,
+      details: {
+        decided: windowsDecided,
+        'p99 before, during, after': `${before.p99}, ${during.p99}, ${after.p99} ms`,
+        'p99.9': `${before.p999}, ${during.p999}, ${after.p999} ms`,
+        largest: `${before.max}, ${during.max}, ${after.max} ms`,
+        'push to confirmation': `${digits(pushSeconds)} s`,
+        disturbed: disturbance.reasons.join(', ') || 'no',
+      },
+    };
+  },
+});
+
+const adapt: Scenario = {
+  id: 'adapt.seconds',
+  what: 'one adaptation of the shipped bundle as on a gateway, 60 steps, one thread: median',
+  unit: 's',
+  async measure({ root, quick, progress }): Promise<Measured> {
+    const reports: Awaited<ReturnType<typeof measureAdaptation>>[] = [];
+    for (let round = 0; round < (quick ? 1 : 7); round++) {
+      reports.push(await measureAdaptation(`${root}models/shipped/plant`, new URL(`file://${root}dist/`)));
+      progress(`${digits(reports.at(-1)!.seconds)} s`);
+    }
+    const median = (of: (report: (typeof reports)[number]) => number) => quantile(reports.map(of), 0.5);
+    return {
+      figure: median(({ seconds }) => seconds),
+      samples: reports.length,
+      details: {
+        'processor time': `${digits(median(({ cpuSeconds }) => cpuSeconds))} s`,
+        'longest step': `${digits(median(({ longestStepMs }) => longestStepMs))} ms`,
+        'largest memory': `${digits(median(({ peakMb }) => peakMb))} MB`,
+        'memory before': `${digits(median(({ beforeMb }) => beforeMb))} MB`,
+        'labelled windows': reports[0].examples,
+      },
+    };
+  },
+};
+
+export const SWAP_AND_ADAPT: readonly Scenario[] = [
+  swap(
+    'swap.windows',
+    'windows lost or decided twice',
+    '',
+    { atMost: 0 },
+    ({ windowsLost, windowsDoubled }) => windowsLost + windowsDoubled,
+  ),
+  swap('swap.p999', 'p99.9 from frame due to diagnosis, from the push to the confirmation', 'ms', undefined, ({ during }) => during.p999),
+  adapt,
+];
