@@ -79,11 +79,12 @@ export class FleetServer {
     });
     this.#responder = new Responder(
       {
-        read: async (site, object) => (this.#mayHave(site, object) ? repository.read(object) : undefined),
+        read: async (site, object, from, length) => (this.#mayHave(site, object) ? repository.readPart(object, from, length) : undefined),
         send: async (topic, payload, qos) => {
           await this.#client.publishAsync(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos });
         },
         nowMs: () => performance.now(),
+        onUnreadable: (object, error) => events.onEvent('trouble', { object, error: error.message }),
       },
       options,
     );
