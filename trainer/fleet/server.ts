@@ -5,6 +5,7 @@ import { siteRole } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { brokerOptions } from '../../runtime/io/broker-options.ts';
 import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
+import { Refusal } from '../refusal.ts';
 import { GatewayWatch } from './gateway-watch.ts';
 import type { Lock } from './lock.ts';
 import type { Repository } from './repository.ts';
@@ -95,6 +96,10 @@ export class FleetServer {
       this.#schedule(0);
     });
     this.#client.on('message', (topic, payload) => this.#onMessage(topic, payload));
+    lock.lost.addEventListener('abort', () => {
+      this.#fail(new Error('this process stood still for so long that another serves the repository now'));
+      void this.close().catch((error: Error) => this.#fail(error));
+    });
     this.#schedule(0);
   }
 
@@ -104,6 +109,20 @@ export class FleetServer {
 
   get connected(): boolean {
     return this.#client.connected;
+  }
+
+  /** Aborts where another process serves the repository by now; this one then does no more. */
+  get lost(): AbortSignal {
+    return this.#lock.lost;
+  }
+
+  /** @throws Refusal fleet/served where another process serves the repository by now */
+  checkServing(): void {
+    if (this.lost.aborted)
+      throw new Refusal(
+        'fleet/served',
+        `another process has served ${this.#repository.folder} since this one stood still; start one of them again`,
+      );
   }
 
   async close(): Promise<void> {
