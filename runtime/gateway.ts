@@ -6,6 +6,7 @@ import { type AlarmChange, AlarmWatch } from './contracts/alarm-change.ts';
 import type { DriftSignal } from './contracts/drift.ts';
 import { labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
+import { parsePayload } from './contracts/payload.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import type { AlarmState } from './decide/alarm.ts';
 import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
@@ -215,7 +216,7 @@ export async function startGateway(
     link.become(verdict === 'yield' ? waiting : ours);
   };
   const onStatus = (payload: Uint8Array, retained: boolean) => {
-    const status = parseJson(payload, statusSchema);
+    const status = parsePayload(payload, statusSchema);
     if (!status) return;
     const before = guard.rivals;
     const verdict = guard.observe(status, retained, now());
@@ -224,7 +225,7 @@ export async function startGateway(
     follow(verdict);
   };
   const onOperator = (stream: string, payload: Uint8Array, retained: boolean) => {
-    const told = parseJson(payload, operatorCommandSchema);
+    const told = parsePayload(payload, operatorCommandSchema);
     // What the broker keeps is an old word, and would be said again with each connection.
     if (!told || retained) limited.warn('operator', { stream, retained }, 'an operator message that cannot be used');
     else if (told.command === 'revertAdapter') void learning?.revert(stream);
@@ -233,7 +234,7 @@ export async function startGateway(
   };
 
   const onLabel = (stream: string, payload: Uint8Array, retained: boolean) => {
-    const label = parseJson(payload, labelSchema);
+    const label = parsePayload(payload, labelSchema);
     if (!label || retained || label.stream !== stream) limited.warn('label', { stream, retained }, 'a label that cannot be used');
     else void learning?.label(label);
   };
@@ -347,13 +348,4 @@ export async function startGateway(
   const { bundle, engine } = loop.status();
   log.info({ bundle: bundle?.name, digest: bundle?.digest.slice(0, 12), engine: `${engine?.name} ${engine?.version}` }, 'deciding');
   return { status, httpPort: http?.port, sickness, operate, stop };
-}
-
-/** The message; undefined where it is none. */
-function parseJson<T>(payload: Uint8Array, schema: { safeParse(value: unknown): { success: boolean; data?: T } }): T | undefined {
-  try {
-    return schema.safeParse(JSON.parse(Buffer.from(payload).toString('utf8'))).data;
-  } catch {
-    return undefined;
-  }
 }

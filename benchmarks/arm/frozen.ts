@@ -8,9 +8,6 @@ export interface FrozenCounts {
   readonly instructions: Readonly<Record<string, number>>;
 }
 
-/** More than this above the frozen count is a regression. */
-export const MOST_GROWTH = 0.02;
-
 const pathIn = (root: string) => `${root}benchmarks/arm/instructions.json`;
 
 export async function readFrozen(root: string): Promise<FrozenCounts> {

@@ -1,5 +1,6 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { isMap, parseDocument } from 'yaml';
+import { writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../../trainer/refusal.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -18,6 +19,5 @@ export async function writeTuning(path: string, { engine, threads, batch }: Pick
   document.set('engine', engine);
   document.set('threads', threads);
   document.set('largestBatch', batch);
-  await writeFile(`${path}.new`, document.toString());
-  await rename(`${path}.new`, path);
+  await writeWhole(path, document.toString());
 }

@@ -154,13 +154,18 @@ function reasonsOf(seen: Omit<Disturbance, 'reasons'>): string[] {
   const { stealShare, othersCores, waitedShare, throttled, frequencyMhz } = seen;
   return [
     (stealShare ?? 0) > MOST.stealShare && `the hypervisor took ${percent(stealShare!)} of the machine's time`,
-    (othersCores ?? 0) > MOST.othersCores && `other programs kept ${othersCores} cores busy`,
+    othersCores !== null && othersReason(othersCores),
     (waitedShare ?? 0) > MOST.waitedShare && `threads of the measurement waited for a core for ${percent(waitedShare!)} of the time`,
     (throttled ?? 0) > 0 && `the processor was throttled ${throttled} times`,
     frequencyMhz &&
       frequencyMhz[0] < (1 - MOST.frequencyDrop) * frequencyMhz[1] &&
       `the frequency moved between ${frequencyMhz[0]} and ${frequencyMhz[1]} MHz`,
   ].filter((reason) => typeof reason === 'string');
+}
+
+/** What to say of other programs; undefined where they did not disturb. */
+export function othersReason(othersCores: number): string | undefined {
+  return othersCores > MOST.othersCores ? `other programs kept ${othersCores} cores busy` : undefined;
 }
 
 /** The line that stands before every figure of a disturbed run; empty where it was quiet. */

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { type Content, html, Markup } from '../../trainer/report/html.ts';
-import { STYLE } from '../../trainer/report/style.ts';
+import { html, Markup } from '../../trainer/report/html.ts';
+import { renderDocument, renderSection } from '../../trainer/report/page.ts';
+import type { Section } from '../../trainer/report/parts.ts';
 
 /** A picture of lines: uPlot draws it in the reader's browser. */
 export interface LinePicture {
@@ -20,7 +21,7 @@ export interface BenchPage {
   readonly verdict?: { readonly sentence: string; readonly why: readonly string[] };
   readonly pictures: readonly LinePicture[];
   /** Further sections: tables, the device. */
-  readonly sections: readonly { readonly id: string; readonly title: string; readonly body: Markup }[];
+  readonly sections: readonly Section[];
 }
 
 /** uPlot's script and style as the build laid them beside the programs. */
@@ -72,36 +73,29 @@ const PLOT_STYLE = new Markup(`
 const inScript = (text: string) => new Markup(text.replaceAll('</', '<\\/').replaceAll('<!--', '<\\!--'));
 const json = (value: unknown) => new Markup(JSON.stringify(value).replaceAll('<', '\\u003c'));
 
-const section = (id: string, title: string, body: Content): Markup =>
-  html`<section id="${id}" aria-labelledby="${id}-title"><h2 id="${id}-title">${title}</h2>${body}</section>\n`;
-
 /** One page that needs nothing but itself. */
 export function renderPage(page: BenchPage, assets: { script: string; style: string }): string {
   const { title, about, disturbed, verdict, pictures, sections } = page;
-  return html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="${POLICY}">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="data:,">
-<title>${title}</title>
-<style>${STYLE}${new Markup(assets.style)}${PLOT_STYLE}</style>
-</head>
-<body>
-<header><h1>${title}</h1><p class="muted">${about}</p></header>
-<main>
-${disturbed.length > 0 && section('disturbed', 'This run was disturbed: its figures are not to be kept', html`<ul class="bullets">${disturbed.map((reason) => html`<li>${reason}</li>`)}</ul>`)}
+  const disturbance = {
+    id: 'disturbed',
+    title: 'This run was disturbed: its figures are not to be kept',
+    body: html`<ul class="bullets">${disturbed.map((reason) => html`<li>${reason}</li>`)}</ul>`,
+  };
+  return renderDocument({
+    title,
+    heading: title,
+    about,
+    policy: POLICY,
+    style: [new Markup(assets.style), PLOT_STYLE],
+    main: html`${disturbed.length > 0 && renderSection(disturbance)}
 ${verdict && html`<section id="verdict" class="verdict${disturbed.length > 0 ? ' failed' : ''}"><h2>Verdict</h2><p>${verdict.sentence}</p><ul>${verdict.why.map((reason) => html`<li>${reason}</li>`)}</ul></section>`}
-${pictures.map(({ id, title, lead }) => section(id, title, html`<p class="lead">${lead}</p><div class="plot" id="plot-${id}"></div>`))}
-${sections.map(({ id, title, body }) => section(id, title, body))}
-</main>
-<footer>Made by tremolo bench. This page loads nothing.</footer>
-<script type="application/json" id="pictures">${json(pictures)}</script>
+${pictures.map(({ id, title: name, lead }) => renderSection({ id, title: name, body: html`<p class="lead">${lead}</p><div class="plot" id="plot-${id}"></div>` }))}
+${sections.map(renderSection)}
+`,
+    footer: 'Made by tremolo bench. This page loads nothing.',
+    scripts: html`<script type="application/json" id="pictures">${json(pictures)}</script>
 <script>${inScript(assets.script)}</script>
 <script>${inScript(DRAW)}</script>
-</body>
-</html>
-`.text;
+`,
+  });
 }

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { table } from '../../trainer/report/parts.ts';
 import { describeDevice } from '../engine/device.ts';
 import { deviceSection } from '../engine/page.ts';
+import { disturbedLine, othersReason } from '../harness/disturbance.ts';
 import { digits } from '../harness/interleave.ts';
 import { type BenchPage, plotAssets, renderPage } from '../report/page.ts';
 import { measureStreams, type StreamsResult } from '../streams/measure.ts';
@@ -73,15 +74,15 @@ example: tremolo bench soak --hours 0.005 --streams 20
       if (values.html) await writeFile(resolve(values.html), renderPage(soakPage(report, lines, began), await plotAssets(programs)));
       const { jitterMs, memory, gc, loopDelayMs, disturbance } = report;
       print(
-        [
-          ...(disturbance.reasons.length > 0 ? [`DISTURBED, figures not to be kept: ${disturbance.reasons.join('; ')}`] : []),
-          `${streams} streams for ${digits(hours)} h: ${result.windowsDecided} of ${result.windowsExpected} windows decided`,
-          `jitter (p99 - p50) ${digits(jitterMs)} ms; event loop at most ${digits(loopDelayMs.max)} ms late`,
-          `memory: ${digits(memory.slopeMbPerHour)} ± ${digits(memory.errorMbPerHour)} MB an hour${memory.grows ? ': it grows' : memory.grows === null ? ' (too short a run to say whether it grows)' : ''}; ${digits(memory.lastMb)} MB at the end`,
-          `garbage collection: ${gc.count} pauses, ${digits(gc.share * 100)} % of the time, longest ${digits(gc.longestMs)} ms`,
-          ...(values.html ? [`page: ${values.html}`] : []),
-          '',
-        ].join('\n'),
+        disturbedLine(disturbance) +
+          [
+            `${streams} streams for ${digits(hours)} h: ${result.windowsDecided} of ${result.windowsExpected} windows decided`,
+            `jitter (p99 - p50) ${digits(jitterMs)} ms; event loop at most ${digits(loopDelayMs.max)} ms late`,
+            `memory: ${digits(memory.slopeMbPerHour)} ± ${digits(memory.errorMbPerHour)} MB an hour${memory.grows ? ': it grows' : memory.grows === null ? ' (too short a run to say whether it grows)' : ''}; ${digits(memory.lastMb)} MB at the end`,
+            `garbage collection: ${gc.count} pauses, ${digits(gc.share * 100)} % of the time, longest ${digits(gc.longestMs)} ms`,
+            ...(values.html ? [`page: ${values.html}`] : []),
+            '',
+          ].join('\n'),
       );
       return report;
     } finally {
@@ -100,7 +101,7 @@ export function soakFigures(lines: readonly SoakLine[], { latencyMs, load }: Pic
     settled.map(({ rssMb }) => rssMb),
   );
   const totalMs = lines.reduce((sum, { gc }) => sum + gc.totalMs, 0);
-  const reasons = load.othersCores > 0.2 ? [`other programs kept ${load.othersCores} cores busy`] : [];
+  const reason = othersReason(load.othersCores);
   return {
     jitterMs: latencyMs.p99 - latencyMs.p50,
     memory: {
@@ -115,7 +116,7 @@ export function soakFigures(lines: readonly SoakLine[], { latencyMs, load }: Pic
       longestMs: Math.max(0, ...lines.map(({ gc }) => gc.longestMs)),
     },
     loopDelayMs: { max: Math.max(0, ...lines.map(({ loopDelayMs }) => loopDelayMs.max)) },
-    disturbance: { reasons },
+    disturbance: { reasons: reason ? [reason] : [] },
   };
 }
 

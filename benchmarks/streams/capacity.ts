@@ -5,6 +5,7 @@ import { html } from '../../trainer/report/html.ts';
 import { table } from '../../trainer/report/parts.ts';
 import { type Device, describeDevice } from '../engine/device.ts';
 import { deviceSection } from '../engine/page.ts';
+import { disturbedLine, othersReason } from '../harness/disturbance.ts';
 import { digits } from '../harness/interleave.ts';
 import { columns } from '../harness/report.ts';
 import { plotAssets, renderPage } from '../report/page.ts';
@@ -55,9 +56,6 @@ interface CapacityReport {
   readonly points: readonly (StreamsResult & { readonly name: string; readonly carried: boolean })[];
   readonly disturbance: { readonly reasons: readonly string[] };
 }
-
-/** Other programs on more than this much of a core disturb a run. */
-const MOST_OTHERS_CORES = 0.2;
 
 export const capacityVerb: BenchVerb = {
   name: 'streams',
@@ -113,10 +111,10 @@ example: tremolo bench streams --capacity --seconds 5
     }
     bar.done(`${points.length} runs`);
     points.sort((a, b) => a.streams - b.streams);
-    const others = points.filter(({ load }) => load.othersCores > MOST_OTHERS_CORES);
-    const reasons = others.map(
-      (point) => `other programs kept ${point.load.othersCores} cores busy in the run of ${point.streams} streams`,
-    );
+    const reasons = points.flatMap(({ streams: count, load }) => {
+      const reason = othersReason(load.othersCores);
+      return reason ? [`${reason} in the run of ${count} streams`] : [];
+    });
     const report: CapacityReport = {
       kind: 'capacity',
       date: new Date().toISOString(),
@@ -144,13 +142,13 @@ example: tremolo bench streams --capacity --seconds 5
       carried ? 'yes' : 'no',
     ];
     print(
-      [
-        ...(reasons.length > 0 ? [`DISTURBED, figures not to be kept: ${reasons.join('; ')}`] : []),
-        ...columns([['streams', 'p50 ms', 'p99 ms', 'CPU ms/stream-s', 'windows decided', 'carried'], ...points.map(line)]),
-        `${streams} streams keep p99 below ${BOUND_MS} ms`,
-        ...(values.html ? [`page: ${values.html}`] : []),
-        '',
-      ].join('\n'),
+      disturbedLine({ reasons }) +
+        [
+          ...columns([['streams', 'p50 ms', 'p99 ms', 'CPU ms/stream-s', 'windows decided', 'carried'], ...points.map(line)]),
+          `${streams} streams keep p99 below ${BOUND_MS} ms`,
+          ...(values.html ? [`page: ${values.html}`] : []),
+          '',
+        ].join('\n'),
     );
     return report;
   },

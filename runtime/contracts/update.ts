@@ -22,10 +22,6 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 const decimal = (value: z.ZodNumber) =>
   z.codec(z.string().regex(/^\d{1,12}(\.\d{1,9})?$/), value, { decode: (text) => Number(text), encode: (number) => String(number) });
 
-/** Bytes of a chunk besides its head; the last one of an object is shorter. */
-export const CHUNK_BYTES = 4096;
-/** Head of a chunk's payload: length of the whole object, unsigned 32 bits, little-endian. */
-export const CHUNK_HEAD_BYTES = 4;
 /** Chunks that one request names at most: what is in flight for one gateway. */
 export const LARGEST_WINDOW = 64;
 
@@ -53,7 +49,6 @@ export type UpdateRequest = z.infer<typeof updateRequestSchema>;
 
 /** Server → one gateway: why an object does not come. The gateway stops asking and says so; the next timestamp lets it look again. */
 export const updateRefusalSchema = z.strictObject({ object: objectName, reason: z.string().max(256) });
-export type UpdateRefusal = z.infer<typeof updateRefusalSchema>;
 
 /** What must hold on live windows before a bundle or an adapter decides; signed, for it is part of the target. */
 export const thresholdsSchema = z.strictObject({

@@ -1,3 +1,4 @@
+import { parsePayload } from '../contracts/payload.ts';
 import { type UpdateRequest, updateRefusalSchema } from '../contracts/update.ts';
 import type { Budget } from '../update/budget.ts';
 import type { ChunkMap } from '../update/chunk-map.ts';
@@ -118,7 +119,7 @@ export class UpdateFetcher {
 
   /** The server says why an object does not come. */
   refused(payload: Uint8Array): void {
-    const said = parseRefusal(payload);
+    const said = parsePayload(payload, updateRefusalSchema);
     const fetch = said && this.#fetches.get(said.object);
     fetch?.reject(new UpdateRefusalError('update/missing', `the server does not send ${said!.object}: ${said!.reason}`));
   }
@@ -159,13 +160,5 @@ export class UpdateFetcher {
     } catch (error) {
       fetch.reject(error as Error);
     }
-  }
-}
-
-function parseRefusal(payload: Uint8Array) {
-  try {
-    return updateRefusalSchema.safeParse(JSON.parse(new TextDecoder().decode(payload))).data;
-  } catch {
-    return undefined;
   }
 }

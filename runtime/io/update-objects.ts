@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
-import { CHUNK_BYTES } from '../contracts/update.ts';
+import { CHUNK_BYTES } from '../contracts/chunk.ts';
 import { ChunkMap } from '../update/chunk-map.ts';
 import { replaceFile, type UpdateDisk } from './update-disk.ts';
 

@@ -1,4 +1,5 @@
-import { CHUNK_BYTES, LARGEST_WINDOW } from '../contracts/update.ts';
+import { CHUNK_BYTES } from '../contracts/chunk.ts';
+import { LARGEST_WINDOW } from '../contracts/update.ts';
 
 /** Half-open range of chunk indices. */
 export type ChunkRange = [from: number, to: number];

@@ -1,4 +1,5 @@
-import { CHUNK_BYTES, CHUNK_HEAD_BYTES, type UpdateRequest } from '../contracts/update.ts';
+import { CHUNK_BYTES, CHUNK_HEAD_BYTES, decodeChunk } from '../contracts/chunk.ts';
+import type { UpdateRequest } from '../contracts/update.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { UpdateRefusalError } from './refusal.ts';
 import type { RoundTrip } from './round-trip.ts';
@@ -78,8 +79,9 @@ export class Transfer {
    * @throws UpdateRefusalError update/endless-data, update/length
    */
   accept(index: number, payload: Uint8Array, nowMs: number): NewChunk | undefined {
-    if (payload.length < CHUNK_HEAD_BYTES) return undefined;
-    const length = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
+    const chunk = decodeChunk(payload);
+    if (!chunk) return undefined;
+    const { objectBytes: length, bytes } = chunk;
     if (length > this.#atMost)
       throw new UpdateRefusalError(
         'update/endless-data',
@@ -93,7 +95,6 @@ export class Transfer {
       );
     this.#heardMs = nowMs;
     this.#heard = true;
-    const bytes = payload.subarray(CHUNK_HEAD_BYTES);
     // A chunk of an empty object says its length and nothing else.
     if (bytes.length !== this.#have.bytesOf(index)) return undefined;
     const askedMs = this.#asked.get(index);

@@ -98,6 +98,7 @@ describe('claims of the README', () => {
   const rows = lastRows();
 
   it('each name the scenario that measured them', () => {
+    expect(claims.length).toBeGreaterThan(0);
     expect(claims.filter(({ source }) => !source).map(({ text, line }) => `README.md:${line}: ${text}`)).toEqual([]);
     const ids = claims.flatMap(({ source }) => source?.id ?? []);
     expect(ids.filter((id) => !SCENARIOS.some((scenario) => scenario.id === id))).toEqual([]);

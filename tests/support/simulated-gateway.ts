@@ -1,15 +1,9 @@
 import type { MqttClient } from 'mqtt';
 import { z } from 'zod';
 import { sha256 } from '../../models/bundle/bundle.ts';
+import { decodeChunk, sentChunks } from '../../runtime/contracts/chunk.ts';
 import { gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
-import {
-  CHUNK_BYTES,
-  CHUNK_HEAD_BYTES,
-  LARGEST_WINDOW,
-  type UpdatePhase,
-  type UpdateState,
-  updateRefusalSchema,
-} from '../../runtime/contracts/update.ts';
+import { LARGEST_WINDOW, type UpdatePhase, type UpdateState, updateRefusalSchema } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { desiredState } from '../../runtime/update/trust/desired-state.ts';
 import { type TrustedTarget, UpdateTrust } from '../../runtime/update/trust/refresh.ts';
@@ -177,7 +171,7 @@ export class SimulatedGateway {
     try {
       return await new Promise((resolve) => {
         const ask = () => {
-          const count = total === undefined ? 1 : Math.max(1, Math.ceil(total / CHUNK_BYTES));
+          const count = total === undefined ? 1 : sentChunks(total);
           const missing = Array.from({ length: count }, (_, index) => index).filter((index) => !chunks.has(index));
           const ranges = missing.slice(0, LARGEST_WINDOW).map((index) => [index, index + 1]);
           this.#client.publish(this.#topics.updateRequest, JSON.stringify({ object, ranges }));
@@ -193,9 +187,10 @@ export class SimulatedGateway {
             return;
           }
           const isFirst = total === undefined;
-          total = new DataView(payload.buffer, payload.byteOffset).getUint32(0, true);
-          chunks.set(index, payload.slice(CHUNK_HEAD_BYTES));
-          const all = Math.max(1, Math.ceil(total / CHUNK_BYTES));
+          const chunk = decodeChunk(payload)!;
+          total = chunk.objectBytes;
+          chunks.set(index, chunk.bytes.slice());
+          const all = sentChunks(total);
           if (chunks.size === all) {
             clearTimeout(timer);
             resolve(Buffer.concat(Array.from({ length: all }, (_, at) => chunks.get(at)!)));

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { type Bundle, bankLayout, FILES, writeBundle } from '../../models/bundle/bundle.ts';
 import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { CHUNK_BYTES, encodeChunk, sentChunks } from '../../runtime/contracts/chunk.ts';
 import { gatewayOfTopic, gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
-import { CHUNK_BYTES, type Target, type UpdateRequest } from '../../runtime/contracts/update.ts';
+import type { Target, UpdateRequest } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { numbers } from './numbers.ts';
 import { bundleTarget, TufRepository } from './tuf-repository.ts';
@@ -23,9 +24,7 @@ export type Tamper = (object: string, index: number, payload: Buffer) => readonl
 
 /** Payload of a chunk's message. */
 export function chunkOf(bytes: Uint8Array, index: number): Buffer {
-  const head = Buffer.alloc(4);
-  head.writeUInt32LE(bytes.length);
-  return Buffer.concat([head, bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)]);
+  return Buffer.from(encodeChunk(bytes.length, bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)));
 }
 
 /** A site's repository, and a server that answers at once and one gateway at a time. */
@@ -112,7 +111,7 @@ export class UpdateSite {
       client.publish(gatewayTopics('plant', gateway).updateRefusal, JSON.stringify({ object, reason: 'there is no such object' }));
       return;
     }
-    const chunks = Math.max(1, Math.ceil(bytes.length / CHUNK_BYTES));
+    const chunks = sentChunks(bytes.length);
     for (const [from, to] of ranges)
       for (let index = from; index < Math.min(to, chunks); index++)
         for (const payload of this.tamper(object, index, chunkOf(bytes, index))) {

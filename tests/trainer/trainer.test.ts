@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cutWindows, windowStarts } from '../../trainer/data/windows.ts';
+import { cutWindows, recordingStarts } from '../../trainer/data/windows.ts';
 import { sparkline } from '../../trainer/demo/view.ts';
 import { argmaxRows, metricsOf, recordingMetrics } from '../../trainer/evaluate/metrics.ts';
 import { RidgeClassifier } from '../../trainer/evaluate/ridge.ts';
@@ -8,14 +8,15 @@ import { TINY_CLASSES, tinyRecordings } from '../support/tiny-bundle.ts';
 
 describe('windows', () => {
   it('start every stride and never run over the end', () => {
-    expect(windowStarts(1300, 512, 256)).toEqual([0, 256, 512, 768]);
-    expect(windowStarts(511, 512, 256)).toEqual([]);
+    const [{ entry }] = tinyRecordings(1);
+    expect(recordingStarts({ entry, length: 1300 }, 512, 256)).toEqual([0, 256, 512, 768]);
+    expect(recordingStarts({ entry, length: 511 }, 512, 256)).toEqual([]);
   });
 
   it('keep their samples, class and recording', () => {
     const recordings = tinyRecordings(2);
     const windows = cutWindows(recordings, TINY_CLASSES, 512, 256);
-    expect(windows.count).toBe(recordings.length * windowStarts(2000, 512, 256).length);
+    expect(windows.count).toBe(recordings.length * recordingStarts(recordings[0], 512, 256).length);
     expect(TINY_CLASSES[windows.labels.at(-1)!]).toBe(recordings.at(-1)!.label);
     expect([...windows.samples.slice(0, 1024)]).toEqual([...recordings[0].read(0, 512)]);
   });

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../firmware-bridge/simulator/pure/index.ts';
 import { readBundle } from '../../models/bundle/bundle.ts';
+import { writeWhole } from '../../runtime/io/whole-file.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
 import type { Recording, RecordingSet } from '../data/recording-set.ts';
@@ -68,7 +69,7 @@ async function quickBundle(
     process.stderr.write(`the bundle of this data and these settings is in the cache: ${bundleFolder}\n`);
   } else {
     training = trainReport(await trainBundle(set, bundleFolder, settings, signal));
-    await writeReport(reportFile, training);
+    await writeWhole(reportFile, JSON.stringify(training));
   }
   return { bundleFolder, training };
 }
@@ -137,11 +138,6 @@ async function cachedReport(bundleFolder: string, reportFile: string): Promise<R
   } catch {
     return undefined;
   }
-}
-
-async function writeReport(path: string, report: Record<string, unknown>): Promise<void> {
-  await writeFile(`${path}.new`, JSON.stringify(report));
-  await rename(`${path}.new`, path);
 }
 
 /** Samples read at a time to find the largest. */

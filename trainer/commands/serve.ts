@@ -38,8 +38,9 @@ async function serveFleet(args: ParsedArguments, signal: AbortSignal): Promise<R
   const server = await FleetServer.tryStart(repository, broker, { onEvent }, { bytesPerSecond: rateOption(args) });
   if (!server) throw new Refusal('fleet/served', `another process serves ${repository.folder}; stop it first`);
   log.info({ repository: repository.folder, broker: broker.url }, 'serving');
-  await aborted(signal);
+  await aborted(AbortSignal.any([signal, server.lost]));
   await server.close();
+  server.checkServing();
   return { counters: { ...server.counters } };
 }
 

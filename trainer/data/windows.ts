@@ -35,13 +35,8 @@ export function classesOf(recordings: readonly Recording[]): string[] {
 }
 
 /** Windows of a recording of `length` samples. */
-export function windowCount(length: number, window: number, stride: number): number {
+function windowCount(length: number, window: number, stride: number): number {
   return length < window ? 0 : Math.floor((length - window) / stride) + 1;
-}
-
-/** Start of every window of a recording of `length` samples. */
-export function windowStarts(length: number, window: number, stride: number): number[] {
-  return Array.from({ length: windowCount(length, window, stride) }, (_, index) => index * stride);
 }
 
 /** Samples of a snapshot where a recording consists of such; undefined where it is one stretch of time. */

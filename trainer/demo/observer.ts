@@ -40,8 +40,8 @@ export class DemoObserver {
     const observer = new DemoObserver(url, truth);
     const topics = gatewayTopics(SITE, GATEWAY);
     observer.#client.on('message', (topic, payload) => {
-      const message: unknown = JSON.parse(payload.toString());
       try {
+        const message: unknown = JSON.parse(payload.toString());
         if (topic === topics.status) observer.status = statusSchema.parse(message);
         else if (topic.startsWith(topics.alarm(''))) observer.alarms.push(alarmChangeSchema.parse(message));
         else observer.#diagnosed(diagnosisSchema.parse(message));

@@ -63,6 +63,12 @@ export class ChunkQueue {
     return undefined;
   }
 
+  /** No chunk of an object is wanted any more. */
+  forget(object: string): void {
+    this.#waiting -= this.#objects.get(object)?.indices.size ?? 0;
+    this.#objects.delete(object);
+  }
+
   /** When the next chunk may go; undefined where none waits. */
   nextMs(): number | undefined {
     let next: number | undefined;

@@ -32,8 +32,7 @@ export async function readBundleCargo(folder: string, parts: readonly ('core' | 
   return { target: { kind: 'bundle', sha256: digest, bytes: manifestBytes.length, parts: [...parts] }, name: manifest.name, objects };
 }
 
-/**
- * An adapter file. @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter */
+/** An adapter file. @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter */
 export async function readAdapterCargo(path: string, stream: string): Promise<Cargo> {
   const bytes = new Uint8Array(await readFile(path));
   const { base } = decodeSafetensors(bytes, path).metadata;

@@ -48,6 +48,7 @@ export async function followRollout(
   try {
     for (;;) {
       signal.throwIfAborted();
+      if (server?.lost.aborted) server = undefined;
       server ??= await FleetServer.tryStart(repository, broker, events, { bytesPerSecond: rate });
       wasConnected ||= server === undefined || server.connected;
       if (!wasConnected && Date.now() - beganMs > CONNECT_MS)

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parsePayload } from '../../runtime/contracts/payload.ts';
 import { gatewayOfTopic } from '../../runtime/contracts/topics.ts';
 import { type UpdateState, updateStateSchema } from '../../runtime/contracts/update.ts';
 import type { Sighting } from './rollout.ts';
@@ -6,6 +7,9 @@ import type { KnownGateway } from './selector.ts';
 
 /** Nobody says more of himself. */
 const LARGEST_MESSAGE_BYTES = 1 << 20;
+
+/** Gateways that are known at once: topics are names that anybody with access to the broker may invent. */
+const MOST_GATEWAYS = 65_536;
 
 /** Of a status, what is needed here: gateways of another version may say more. */
 const seenStatusSchema = z.object({
@@ -51,15 +55,14 @@ export class GatewayWatch {
   #take<T>(known: Map<string, T>, schema: z.ZodType<T>, name: string, payload: Uint8Array): boolean {
     // An empty retained message: somebody has cleared the topic.
     if (payload.length === 0) return known.delete(name);
-    try {
-      if (payload.length > LARGEST_MESSAGE_BYTES) throw new Error('too large');
-      const value = schema.parse(JSON.parse(new TextDecoder().decode(payload)));
-      const before = known.get(name);
-      known.set(name, value);
-      return JSON.stringify(before) !== JSON.stringify(value);
-    } catch {
+    const before = known.get(name);
+    const isTooMuch = payload.length > LARGEST_MESSAGE_BYTES || (!before && known.size >= MOST_GATEWAYS);
+    const value = isTooMuch ? undefined : parsePayload(payload, schema);
+    if (value === undefined) {
       this.invalid++;
       return false;
     }
+    known.set(name, value);
+    return JSON.stringify(before) !== JSON.stringify(value);
   }
 }

@@ -2,8 +2,8 @@ import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, typ
 import { chmod, mkdir, open, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Key, Signature } from '@tufjs/models';
+import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
-import { readIfThere, writeAtomically } from './atomic-file.ts';
 
 /** Read, write or run for others than the owner. */
 const OTHERS = 0o077;
@@ -86,7 +86,7 @@ export class KeyFolder {
   async stage(name: string): Promise<SigningKey> {
     await this.#prepare();
     const { privateKey } = generateKeyPairSync('ed25519');
-    await writeAtomically(join(this.folder, `${name}${NEXT}.pem`), privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600);
+    await writeWhole(join(this.folder, `${name}${NEXT}.pem`), privateKey.export({ type: 'pkcs8', format: 'pem' }), 0o600);
     return signingKey(privateKey);
   }
 

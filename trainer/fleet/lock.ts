@@ -9,6 +9,8 @@ const STALE_MS = 8000;
 const RETRY_MS = 20;
 
 export interface Lock {
+  /** Aborts where another holds it by now: this process stood still for so long that it passed for gone. */
+  readonly lost: AbortSignal;
   release(): Promise<void>;
 }
 
@@ -73,9 +75,19 @@ export async function tryLock(path: string): Promise<Lock | undefined> {
   const content = `${hostname()} ${process.pid} ${randomUUID()}`;
   if (await isStale(path)) await takeAway(path, content);
   if (!(await tryCreate(path, content))) return undefined;
-  const timer = setInterval(() => void utimes(path, new Date(), new Date()).catch(() => {}), STALE_MS / 4);
+  const lost = new AbortController();
+  const touch = async () => {
+    const there = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? '' : undefined));
+    if (there === content) await utimes(path, new Date(), new Date()).catch(() => {});
+    else if (there !== undefined) {
+      clearInterval(timer);
+      lost.abort();
+    }
+  };
+  const timer = setInterval(() => void touch(), STALE_MS / 4);
   timer.unref();
   return {
+    lost: lost.signal,
     async release() {
       clearInterval(timer);
       if ((await readFile(path, 'utf8').catch(() => '')) === content) await rm(path, { force: true });

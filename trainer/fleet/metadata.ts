@@ -1,4 +1,4 @@
-import { type Key, Metadata, MetadataKind, type Root, type Signature, type Snapshot, type Targets, type Timestamp } from '@tufjs/models';
+import { Metadata, MetadataKind, type Root, type Signature, type Snapshot, type Targets, type Timestamp } from '@tufjs/models';
 import { Refusal } from '../refusal.ts';
 import type { SigningKey } from './keys.ts';
 
@@ -62,5 +62,3 @@ const KIND = {
   snapshot: MetadataKind.Snapshot,
   timestamp: MetadataKind.Timestamp,
 } as const;
-
-export const keysById = (keys: readonly Key[]): Record<string, Key> => Object.fromEntries(keys.map((key) => [key.keyID, key]));

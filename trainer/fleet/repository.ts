@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Metadata, MetaFile, type Root, Snapshot, type TargetFile, Targets, Timestamp } from '@tufjs/models';
 import { SIGNED_AT, siteRole } from '../../runtime/contracts/update.ts';
+import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
-import { readIfThere, writeAtomically } from './atomic-file.ts';
 import { KeyFolder, type SigningKey } from './keys.ts';
 import { type Lock, tryLock, withLock } from './lock.ts';
 import { expiry, isAgeing, parseMetadata, SPECIFICATION, signMetadata, VALID_DAYS } from './metadata.ts';
@@ -14,6 +14,12 @@ const KEPT_VERSIONS = 4;
 
 /** What gateways may ask by name; all else in the folder is nobody's business. */
 const SERVED = /^(\d{1,10}\.(root|targets|snapshot|site-[A-Za-z0-9._-]{1,64})|timestamp)\.json$/;
+
+/** A piece of an object, and the length of all of it. */
+export interface ObjectPart {
+  readonly objectBytes: number;
+  readonly bytes: Uint8Array;
+}
 
 /** All current metadata but the sites'. */
 interface Top {
@@ -100,12 +106,24 @@ export class Repository {
   }
 
   /**
-   * Bytes of a served metadata file or an object; undefined where there is none. The name comes from outside: nothing else in the folder can be
-   * reached by it.
+   * A piece of a served metadata file or an object, at most `length` bytes from `from` on; undefined where there is no such object. The name comes from
+   * outside: nothing else in the folder can be reached by it.
    */
-  async read(name: string): Promise<Uint8Array | undefined> {
-    if (/^[0-9a-f]{64}$/.test(name)) return readIfThere(join(this.folder, 'objects', name));
-    return SERVED.test(name) ? readIfThere(this.#path(name)) : undefined;
+  async readPart(name: string, from: number, length: number): Promise<ObjectPart | undefined> {
+    const isObject = /^[0-9a-f]{64}$/.test(name);
+    if (!isObject && !SERVED.test(name)) return undefined;
+    const file = await open(isObject ? join(this.folder, 'objects', name) : this.#path(name), 'r').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (!file) return undefined;
+    try {
+      const { size } = await file.stat();
+      const { buffer, bytesRead } = await file.read(new Uint8Array(Math.max(0, Math.min(length, size - from))), { position: from });
+      return { objectBytes: size, bytes: buffer.subarray(0, bytesRead) };
+    } finally {
+      await file.close();
+    }
   }
 
   /** Keeps bytes under their digest. @returns SHA-256 */
@@ -114,7 +132,7 @@ export class Repository {
     const path = join(this.folder, 'objects', digest);
     const there = await readIfThere(path);
     // What lies there may have been damaged since: the same name has the same bytes.
-    if (!there || createHash('sha256').update(there).digest('hex') !== digest) await writeAtomically(path, bytes);
+    if (!there || createHash('sha256').update(there).digest('hex') !== digest) await writeWhole(path, bytes);
     return digest;
   }
 
@@ -193,7 +211,7 @@ export class Repository {
     const meta: Record<string, MetaFile> = { ...before?.snapshot.signed.meta };
     const write = async (role: string, signed: Targets, keyIDs: readonly string[]) => {
       const { bytes } = signMetadata(signed, [await this.signer(role, keyIDs)]);
-      await writeAtomically(this.#path(`${signed.version}.${role}.json`), bytes);
+      await writeWhole(this.#path(`${signed.version}.${role}.json`), bytes);
       meta[`${role}.json`] = new MetaFile({ version: signed.version, length: bytes.length });
     };
     if (targets) await write('targets', targets, trusted.roles.targets.keyIDs);
@@ -205,7 +223,7 @@ export class Repository {
       meta,
     });
     const { bytes } = signMetadata(snapshot, [await this.signer('snapshot', trusted.roles.snapshot.keyIDs)]);
-    await writeAtomically(this.#path(`${snapshot.version}.snapshot.json`), bytes);
+    await writeWhole(this.#path(`${snapshot.version}.snapshot.json`), bytes);
     const named = new MetaFile({ version: snapshot.version, length: bytes.length });
     await this.#writeTimestamp((before?.timestamp.signed.version ?? 0) + 1, named, now, trusted);
     await this.#prune();
@@ -226,7 +244,7 @@ export class Repository {
   }
 
   async writeRoot(root: Root, keys: readonly SigningKey[]): Promise<void> {
-    await writeAtomically(this.#path(`${root.version}.root.json`), signMetadata(root, keys).bytes);
+    await writeWhole(this.#path(`${root.version}.root.json`), signMetadata(root, keys).bytes);
   }
 
   async #writeTimestamp(version: number, snapshotMeta: MetaFile, now: Date, root: Root): Promise<void> {
@@ -238,7 +256,7 @@ export class Repository {
       unrecognizedFields: { [SIGNED_AT]: expiry(now, 0) },
     });
     const { bytes } = signMetadata(timestamp, [await this.signer('timestamp', root.roles.timestamp.keyIDs)]);
-    await writeAtomically(this.#path('timestamp.json'), bytes);
+    await writeWhole(this.#path('timestamp.json'), bytes);
   }
 
   async #prune(): Promise<void> {

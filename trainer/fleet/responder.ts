@@ -1,15 +1,15 @@
+import { CHUNK_BYTES, encodeChunk, sentChunks } from '../../runtime/contracts/chunk.ts';
+import { parsePayload } from '../../runtime/contracts/payload.ts';
 import { gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
-import { CHUNK_BYTES, CHUNK_HEAD_BYTES, LARGEST_WINDOW, type UpdateRequest, updateRequestSchema } from '../../runtime/contracts/update.ts';
+import { LARGEST_WINDOW, type UpdateRequest, updateRequestSchema } from '../../runtime/contracts/update.ts';
 import { ChunkQueue } from './chunk-queue.ts';
+import type { ObjectPart } from './repository.ts';
 
 /** A request of all that it may name is shorter. */
 const LARGEST_REQUEST_BYTES = 4096;
 
 /** Requests that one gateway may make a second; what is beyond is not answered. */
 const REQUESTS_PER_SECOND = 50;
-
-/** Objects that stay in memory. */
-const CACHED_BYTES = 16 << 20;
 
 /** Objects of which it is known what was sent already; for the counters alone. */
 const REMEMBERED_OBJECTS = 4096;
@@ -27,13 +27,15 @@ export interface ResponderOptions {
 export const RESPONDER_DEFAULTS: ResponderOptions = { collectMs: 200, bytesPerSecond: 4_000_000 };
 
 export interface ResponderWorld {
-  /** What a site may have by that name; undefined where it may not, or there is none. */
-  read(site: string, object: string): Promise<Uint8Array | undefined>;
+  /** At most `length` bytes from `from` on of what a site may have by that name; undefined where it may not, or there is none. */
+  read(site: string, object: string, from: number, length: number): Promise<ObjectPart | undefined>;
   /** How many gateways of a site are likely to ask for an object that one of them asks for. */
   expected(site: string, object: string): number;
   /** QoS 0 for chunks. Resolves when the connection has taken it. */
   send(topic: string, payload: Uint8Array, qos: 0 | 1): Promise<void>;
   nowMs(): number;
+  /** An object could not be read. What was asked of it is forgotten: it is asked for again. */
+  onUnreadable(object: string, error: Error): void;
 }
 
 export interface ResponderCounters {
@@ -67,12 +69,13 @@ export class Responder {
   readonly #world: ResponderWorld;
   readonly #options: ResponderOptions;
   readonly #queues = new Map<string, ChunkQueue>();
-  readonly #rates = new Map<string, { second: number; requests: number }>();
-  readonly #cache = new Map<string, Uint8Array>();
+  /** Requests of each gateway in this second. */
+  readonly #requests = new Map<string, number>();
+  #second = 0;
   readonly #sent = new Map<string, Set<number>>();
-  #cachedBytes = 0;
   #pumping: Promise<void> | undefined;
-  #wake: () => void = () => {};
+  /** Ends a pause of the pump. */
+  #awake: () => void = () => {};
   #closed = false;
 
   constructor(world: ResponderWorld, options: ResponderOptions) {
@@ -92,13 +95,19 @@ export class Responder {
       return;
     }
     const { object, ranges } = request;
-    const bytes = await this.#read(site, object);
+    let part: ObjectPart | undefined;
+    try {
+      part = await this.#world.read(site, object, 0, 0);
+    } catch (error) {
+      this.#world.onUnreadable(object, error as Error);
+      return;
+    }
     if (this.#closed) return;
-    if (!bytes) {
+    if (!part) {
       await this.#refuse(site, gateway, object);
       return;
     }
-    const chunks = chunkCount(bytes.length);
+    const chunks = sentChunks(part.objectBytes);
     const queue = this.#queues.get(site) ?? new ChunkQueue(this.#options.collectMs);
     this.#queues.set(site, queue);
     queue.ask(
@@ -109,30 +118,37 @@ export class Responder {
       this.#world.expected(site, object),
     );
     this.#wake();
-    this.#pumping ??= this.#pump().finally(() => {
-      this.#pumping = undefined;
-    });
   }
 
   /** Sends no more. */
   async close(): Promise<void> {
     this.#closed = true;
-    this.#wake();
+    this.#awake();
     await this.#pumping;
   }
 
   #isTooOften(name: string): boolean {
     const second = Math.floor(this.#world.nowMs() / 1000);
-    const rate = this.#rates.get(name);
-    if (rate?.second === second) return ++rate.requests > REQUESTS_PER_SECOND;
-    this.#rates.set(name, { second, requests: 1 });
-    return false;
+    if (second !== this.#second) this.#requests.clear();
+    this.#second = second;
+    const requests = (this.#requests.get(name) ?? 0) + 1;
+    this.#requests.set(name, requests);
+    return requests > REQUESTS_PER_SECOND;
   }
 
   async #refuse(site: string, gateway: string, object: string): Promise<void> {
     this.counters.refusals++;
     const reason = 'the repository has no such object for this site';
     await this.#send(gatewayTopics(site, gateway).updateRefusal, new TextEncoder().encode(JSON.stringify({ object, reason })), 1);
+  }
+
+  #wake(): void {
+    this.#awake();
+    this.#pumping ??= this.#pump().finally(() => {
+      this.#pumping = undefined;
+      // What was asked for between its last look and this.
+      if (!this.#closed && [...this.#queues.values()].some((queue) => queue.waiting > 0)) this.#wake();
+    });
   }
 
   async #pump(): Promise<void> {
@@ -152,10 +168,16 @@ export class Responder {
       // To the end of the line: sites take turns as objects do.
       this.#queues.delete(site);
       this.#queues.set(site, queue);
-      const bytes = await this.#read(site, chunk.object);
-      if (!bytes) continue;
+      let part: ObjectPart | undefined;
+      try {
+        part = await this.#world.read(site, chunk.object, chunk.index * CHUNK_BYTES, CHUNK_BYTES);
+      } catch (error) {
+        queue.forget(chunk.object);
+        this.#world.onUnreadable(chunk.object, error as Error);
+      }
+      if (!part) continue;
       const before = this.counters.bytesOnWire;
-      await this.#sendChunk(site, chunk.object, chunk.index, bytes);
+      await this.#sendChunk(site, chunk.object, chunk.index, part);
       freeMs = Math.max(freeMs, nowMs) + (1000 * (this.counters.bytesOnWire - before)) / this.#options.bytesPerSecond;
       if (sent % BURST === 0) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -165,20 +187,20 @@ export class Responder {
   async #sleep(ms: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
     await new Promise<void>((resolve) => {
-      this.#wake = resolve;
+      this.#awake = resolve;
       timer = setTimeout(resolve, ms);
     });
     clearTimeout(timer);
   }
 
-  async #sendChunk(site: string, object: string, index: number, bytes: Uint8Array): Promise<void> {
+  async #sendChunk(site: string, object: string, index: number, { objectBytes, bytes }: ObjectPart): Promise<void> {
     this.counters.chunksPublished++;
     const name = `${site}/${object}`;
     const seen = this.#sent.get(name) ?? new Set<number>();
     if (!seen.has(index)) this.counters.chunksDistinct++;
     this.#sent.set(name, seen.add(index));
     if (this.#sent.size > REMEMBERED_OBJECTS) this.#sent.delete(this.#sent.keys().next().value!);
-    await this.#send(siteTopics(site).chunk(object, index), chunkPayload(bytes, index), 0);
+    await this.#send(siteTopics(site).chunk(object, index), encodeChunk(objectBytes, bytes), 0);
   }
 
   async #send(topic: string, payload: Uint8Array, qos: 0 | 1): Promise<void> {
@@ -186,50 +208,13 @@ export class Responder {
     // A connection that is lost loses what is in flight; the gateway asks again.
     await this.#world.send(topic, payload, qos).catch(() => {});
   }
-
-  async #read(site: string, object: string): Promise<Uint8Array | undefined> {
-    const name = `${site}/${object}`;
-    const cached = this.#cache.get(name);
-    if (cached) return cached;
-    const bytes = await this.#world.read(site, object);
-    // All but the timestamp never change under their name.
-    if (!bytes || object === 'timestamp.json') return bytes;
-    while (this.#cachedBytes + bytes.length > CACHED_BYTES && this.#cache.size > 0) {
-      const [oldest, { length }] = this.#cache.entries().next().value!;
-      this.#cache.delete(oldest);
-      this.#cachedBytes -= length;
-    }
-    if (!this.#cache.has(name)) this.#cachedBytes += bytes.length;
-    this.#cache.set(name, bytes);
-    return bytes;
-  }
 }
 
 function parseRequest(payload: Uint8Array): UpdateRequest | undefined {
   if (payload.length > LARGEST_REQUEST_BYTES) return undefined;
-  let raw: unknown;
-  try {
-    raw = JSON.parse(new TextDecoder().decode(payload));
-  } catch {
-    return undefined;
-  }
-  const parsed = updateRequestSchema.safeParse(raw);
-  if (!parsed.success) return undefined;
-  const asked = parsed.data.ranges.reduce((sum, [from, to]) => sum + Math.max(0, to - from), 0);
-  return asked > 0 && asked <= LARGEST_WINDOW ? parsed.data : undefined;
-}
-
-/** An object of no bytes is one chunk of none, so that its length can be told. */
-export function chunkCount(bytes: number): number {
-  return Math.max(1, Math.ceil(bytes / CHUNK_BYTES));
-}
-
-export function chunkPayload(bytes: Uint8Array, index: number): Uint8Array {
-  const part = bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES);
-  const payload = new Uint8Array(CHUNK_HEAD_BYTES + part.length);
-  new DataView(payload.buffer).setUint32(0, bytes.length, true);
-  payload.set(part, CHUNK_HEAD_BYTES);
-  return payload;
+  const request = parsePayload(payload, updateRequestSchema);
+  const asked = request?.ranges.reduce((sum, [from, to]) => sum + Math.max(0, to - from), 0) ?? 0;
+  return asked > 0 && asked <= LARGEST_WINDOW ? request : undefined;
 }
 
 /** Bytes of a PUBLISH packet (MQTT 3.1.1, 3.3): type, remaining length, topic with its length, identifier, payload. */

@@ -1,8 +1,8 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
-import { readIfThere, writeAtomically } from './atomic-file.ts';
 import type { Repository } from './repository.ts';
 import { type Rollout, releasedTo, rolloutSchema } from './rollout.ts';
 import { siteTargets } from './site-targets.ts';
@@ -26,17 +26,34 @@ export async function readRollout(repository: Repository, deployment: string): P
   }
 }
 
-/** All rollouts, oldest first. */
+/** A rollout as it was read, and which file that was: a changed rollout is another file of the same name. */
+interface ReadRollout {
+  readonly stamp: string;
+  readonly rollout: Rollout;
+}
+
+/** What was read before, by file. A server looks twice a second, at all that was ever pushed: what has not changed is not parsed again. */
+const READ = new WeakMap<Repository, Map<string, ReadRollout>>();
+
+/** All rollouts, oldest first. The same object as before where its file has not changed. */
 export async function readRollouts(repository: Repository): Promise<Rollout[]> {
-  const names = await readdir(join(repository.folder, 'rollouts')).catch((): string[] => []);
-  const rollouts = await Promise.all(
-    names.filter((name) => name.endsWith('.json')).map((name) => readRollout(repository, name.slice(0, -'.json'.length))),
-  );
-  return rollouts.sort((a, b) => a.number - b.number);
+  const folder = join(repository.folder, 'rollouts');
+  const names = (await readdir(folder).catch((): string[] => [])).filter((name) => name.endsWith('.json'));
+  const before = READ.get(repository);
+  const now = new Map<string, ReadRollout>();
+  const read = async (name: string) => {
+    const { ino, size, mtimeNs } = await stat(join(folder, name), { bigint: true });
+    const stamp = `${ino} ${size} ${mtimeNs}`;
+    const known = before?.get(name);
+    now.set(name, known?.stamp === stamp ? known : { stamp, rollout: await readRollout(repository, name.slice(0, -'.json'.length)) });
+  };
+  await Promise.all(names.map(read));
+  READ.set(repository, now);
+  return [...now.values()].map(({ rollout }) => rollout).sort((a, b) => a.number - b.number);
 }
 
 async function writeRollout(repository: Repository, rollout: Rollout): Promise<void> {
-  await writeAtomically(pathOf(repository, rollout.deployment), JSON.stringify(z.encode(rolloutSchema, rollout)));
+  await writeWhole(pathOf(repository, rollout.deployment), JSON.stringify(z.encode(rolloutSchema, rollout)));
 }
 
 /** Sites that a rollout has reached or will reach. */

@@ -5,6 +5,7 @@ import { siteRole } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { brokerOptions } from '../../runtime/io/broker-options.ts';
 import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
+import { Refusal } from '../refusal.ts';
 import { GatewayWatch } from './gateway-watch.ts';
 import type { Lock } from './lock.ts';
 import type { Repository } from './repository.ts';
@@ -81,12 +82,13 @@ export class FleetServer {
     });
     this.#responder = new Responder(
       {
-        read: async (site, object) => (this.#mayHave(site, object) ? repository.read(object) : undefined),
+        read: async (site, object, from, length) => (this.#mayHave(site, object) ? repository.readPart(object, from, length) : undefined),
         expected: (site, object) => this.#expected(site, object),
         send: async (topic, payload, qos) => {
           await this.#client.publishAsync(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos });
         },
         nowMs: () => performance.now(),
+        onUnreadable: (object, error) => events.onEvent('trouble', { object, error: error.message }),
       },
       options,
     );
@@ -97,6 +99,10 @@ export class FleetServer {
       this.#schedule(0);
     });
     this.#client.on('message', (topic, payload) => this.#onMessage(topic, payload));
+    lock.lost.addEventListener('abort', () => {
+      this.#fail(new Error('this process stood still for so long that another serves the repository now'));
+      void this.close().catch((error: Error) => this.#fail(error));
+    });
     this.#schedule(0);
   }
 
@@ -106,6 +112,20 @@ export class FleetServer {
 
   get connected(): boolean {
     return this.#client.connected;
+  }
+
+  /** Aborts where another process serves the repository by now; this one then does no more. */
+  get lost(): AbortSignal {
+    return this.#lock.lost;
+  }
+
+  /** @throws Refusal fleet/served where another process serves the repository by now */
+  checkServing(): void {
+    if (this.lost.aborted)
+      throw new Refusal(
+        'fleet/served',
+        `another process has served ${this.#repository.folder} since this one stood still; start one of them again`,
+      );
   }
 
   async close(): Promise<void> {

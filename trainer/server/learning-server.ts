@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { readManifest } from '../../models/bundle/bundle.ts';
 import type { AdapterStatement } from '../../runtime/contracts/adaptation.ts';
-import { writeAtomically } from '../fleet/atomic-file.ts';
+import { writeWhole } from '../../runtime/io/whole-file.ts';
 import { beginRollout, type Cargo, type Plan, readAdapterCargo, readBundleCargo, usualBudget } from '../fleet/deployment.ts';
 import type { GatewayWatch } from '../fleet/gateway-watch.ts';
 import type { Repository } from '../fleet/repository.ts';
@@ -143,7 +143,7 @@ export class LearningServer {
     if (outcome === 'refused' || file === undefined) return `refused: ${reason}`;
     const bytes = Buffer.from(file, 'base64');
     const path = join(this.#configuration.artifacts, `${createHash('sha256').update(bytes).digest('hex')}.safetensors`);
-    await writeAtomically(path, bytes);
+    await writeWhole(path, bytes);
     const deployments: string[] = [];
     for (const { gateway, stream } of offers)
       deployments.push(await this.#rollOut(await readAdapterCargo(path, stream), [`${site}/${gateway}`]));

@@ -84,6 +84,7 @@ export async function serveLearning(
   const { broker, name, retrain, workers: count, http, rate } = configuration;
   const fleet = await FleetServer.tryStart(repository, broker, { onEvent: log }, { bytesPerSecond: rate });
   if (!fleet) throw new Refusal('fleet/served', `another process serves ${repository.folder}; stop it first, or begin it with --worker`);
+  const over = AbortSignal.any([signal, fleet.lost]);
   const books = await openBooks(configuration, databaseUrl, (error) => log('database', { error: error.message }));
   const learning = new LearningServer(configuration, books, repository, fleet.watch, log);
 
@@ -92,7 +93,7 @@ export async function serveLearning(
   let dueMs = 0;
   let passing: Promise<void> | undefined;
   const schedule = (afterMs: number) => {
-    if (signal.aborted || passing) return;
+    if (over.aborted || passing) return;
     const at = performance.now() + afterMs;
     if (timer && dueMs <= at) return;
     clearTimeout(timer);
@@ -130,8 +131,8 @@ export async function serveLearning(
   log('serving', { repository: repository.folder, broker: broker.url, database: books.kind, ...(health && { port: health.port }) });
 
   await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
+    if (over.aborted) resolve();
+    over.addEventListener('abort', () => resolve(), { once: true });
   });
   clearTimeout(timer);
   health?.close();
@@ -141,6 +142,7 @@ export async function serveLearning(
   await fleet.close();
   const counts = await books.store.counts();
   await books.close();
+  fleet.checkServing();
   return { counters: { ...fleet.counters }, intake: intake.counters, books: counts };
 }
 

@@ -1,3 +1,4 @@
+import type { AdapterStatement } from '../../runtime/contracts/adaptation.ts';
 import type { DriftSignal } from '../../runtime/contracts/drift.ts';
 import { type Label, labelledClass } from '../../runtime/contracts/label.ts';
 import type { Database, Queries, Row } from './database.ts';
@@ -293,11 +294,19 @@ export class Store {
    */
   erase(pseudonym: string): Promise<{ readonly erased: Record<string, number>; readonly models: Model[] }> {
     return this.#database.transaction(async (queries) => {
+      const adapters = await adaptersOf(queries, pseudonym);
       const windows = await queries.all('DELETE FROM windows WHERE asset = ? RETURNING site', pseudonym);
       const rows = await queries.all(
         `UPDATE arrivals SET state = 'erased', body = '{}', pseudonym = NULL, reason = 'erased' WHERE pseudonym = ? RETURNING kind`,
         pseudonym,
       );
+      for (const number of adapters)
+        rows.push(
+          ...(await queries.all(
+            `UPDATE arrivals SET state = 'erased', body = '{}', reason = 'erased' WHERE number = ? RETURNING kind`,
+            number,
+          )),
+        );
       const erased: Record<string, number> = { windows: windows.length };
       for (const { kind } of rows) erased[`${kind}s`] = (erased[`${kind}s`] ?? 0) + 1;
       const all = (await queries.all('SELECT * FROM models ORDER BY made_ms, digest')).map(modelOf);
@@ -314,6 +323,21 @@ export class Store {
       return { erased, models: all.filter(({ digest }) => tainted.has(digest)) };
     });
   }
+}
+
+/** Numbers of the adapters that learned from an annotator's labels, or on a stream that an asset's signals came of. */
+async function adaptersOf(queries: Queries, pseudonym: string): Promise<number[]> {
+  const place = ({ site, gateway, stream }: Row) => `${site}/${gateway}/${stream}`;
+  const signals = await queries.all(`SELECT site, gateway, stream FROM arrivals WHERE kind = 'signal' AND pseudonym = ?`, pseudonym);
+  const places = new Set(signals.map(place));
+  const adapters = await queries.all(
+    `SELECT number, site, gateway, stream, body FROM arrivals WHERE kind = 'adapter' AND state <> 'erased'`,
+  );
+  const isOf = (row: Row) => {
+    const { statement } = JSON.parse(row.body as string) as { statement: AdapterStatement };
+    return places.has(place(row)) || statement.labels.some(({ annotator }) => annotator === pseudonym);
+  };
+  return adapters.filter(isOf).map(({ number }) => Number(number));
 }
 
 /** A window's name, within its site. */

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { floatTensor, type TensorData } from '../../models/engine/engine.ts';
+import { writeWhole } from '../../runtime/io/whole-file.ts';
 import { ProgressBar } from '../io/progress.ts';
 
 /** What a stage gives: something that JSON holds, and vectors beside it. */
@@ -131,13 +132,9 @@ async function readArtifact(file: string): Promise<Artifact | undefined> {
   }
 }
 
-/** The whole file or nothing. */
 async function writeArtifact(file: string, { value, vectors }: Artifact): Promise<void> {
-  await mkdir(dirname(file), { recursive: true });
   const tensors: Record<string, TensorData> = Object.fromEntries(
     Object.entries(vectors).map(([name, values]) => [name, floatTensor(values, [values.length])]),
   );
-  const fresh = `${file}.${process.pid}`;
-  await writeFile(fresh, encodeSafetensors({ tensors, metadata: { value: JSON.stringify(value) } }));
-  await rename(fresh, file);
+  await writeWhole(file, encodeSafetensors({ tensors, metadata: { value: JSON.stringify(value) } }));
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { CHUNK_BYTES, LARGEST_WINDOW, updateRequestSchema } from '../../../runtime/contracts/update.ts';
+import { CHUNK_BYTES } from '../../../runtime/contracts/chunk.ts';
+import { LARGEST_WINDOW, updateRequestSchema } from '../../../runtime/contracts/update.ts';
 import { Budget } from '../../../runtime/update/budget.ts';
 import { ChunkMap } from '../../../runtime/update/chunk-map.ts';
 import { RoundTrip } from '../../../runtime/update/round-trip.ts';

@@ -55,14 +55,17 @@ function targetFile(site: string, deployment: string, custom: Partial<Target> = 
 const publish = (repository: Repository, site: string, targets: TargetFile[], now = NOW) =>
   repository.transaction(() => repository.publish(site, targets, now));
 
+/** All of a served object. */
+const bytesOf = async (repository: Repository, name: string) => (await repository.readPart(name, 0, 1 << 20))?.bytes;
+
 /** What a gateway of the site makes of the repository. */
 async function look(repository: Repository, site: string, now = NOW, trust?: UpdateTrust) {
-  const own = trust ?? new UpdateTrust(site, { 'root.json': (await repository.read('1.root.json'))!, referenceTimeMs: 0 }, 0);
+  const own = trust ?? new UpdateTrust(site, { 'root.json': (await bytesOf(repository, '1.root.json'))!, referenceTimeMs: 0 }, 0);
   const refresh = own.refresh(await repository.timestamp(), now.getTime());
   let step = refresh.next();
   while (!step.done) {
     objectName.parse(step.value.object);
-    step = refresh.next(await repository.read(step.value.object));
+    step = refresh.next(await bytesOf(repository, step.value.object));
   }
   return step.value.targets.map(({ target }) => target);
 }
@@ -79,7 +82,11 @@ describe('a repository', () => {
   it('is trusted with real pushes after each rotation of keys, by a gateway that followed and by one that has only the first root', async () => {
     const repository = await repositoryOf();
     const root = repository.keys.folder;
-    const following = new UpdateTrust('plant', { 'root.json': (await repository.read('1.root.json'))!, referenceTimeMs: 0 }, 0);
+    const following = new UpdateTrust(
+      'plant',
+      { 'root.json': (await repository.readPart('1.root.json', 0, 1 << 20))!.bytes, referenceTimeMs: 0 },
+      0,
+    );
     const shipped = await readBundleCargo(new URL('../../../models/shipped/plant', import.meta.url).pathname, ['core', 'adapt']);
     const adapterPath = new URL('../../../models/shipped/plant/adapter.safetensors', import.meta.url).pathname;
     const cargoes = [shipped, await readAdapterCargo(adapterPath, 'press-7')];
@@ -167,8 +174,8 @@ describe('a repository', () => {
   it('serves metadata and objects by name, and nothing else in its folder', async () => {
     const repository = await repositoryOf();
     const digest = await repository.keep(new Uint8Array([1, 2, 3]));
-    expect([...(await repository.read(digest))!]).toEqual([1, 2, 3]);
-    expect(await repository.read('timestamp.json')).toBeDefined();
+    expect([...(await bytesOf(repository, digest))!]).toEqual([1, 2, 3]);
+    expect(await bytesOf(repository, 'timestamp.json')).toBeDefined();
     for (const name of [
       'keys/targets.pem',
       '../x.json',
@@ -178,7 +185,21 @@ describe('a repository', () => {
       '1.root.json/../x',
       digest.toUpperCase(),
     ])
-      expect(await repository.read(name), name).toBeUndefined();
+      expect(await bytesOf(repository, name), name).toBeUndefined();
+  });
+
+  it('serves pieces of an object, with the length of all of it', async () => {
+    const repository = await repositoryOf();
+    const digest = await repository.keep(new Uint8Array([1, 2, 3, 4, 5]));
+    const piece = async (from: number, length: number) => {
+      const { objectBytes, bytes } = (await repository.readPart(digest, from, length))!;
+      return [objectBytes, ...bytes];
+    };
+    expect(await piece(1, 3)).toEqual([5, 2, 3, 4]);
+    expect(await piece(4, 3)).toEqual([5, 5]);
+    expect(await piece(5, 3)).toEqual([5]);
+    expect(await piece(99, 3)).toEqual([5]);
+    expect(await piece(0, 0)).toEqual([5]);
   });
 
   it('keeps an object whole: one that lies there damaged is written again', async () => {
@@ -186,7 +207,7 @@ describe('a repository', () => {
     const digest = await repository.keep(new Uint8Array([1, 2, 3]));
     await writeFile(join(repository.folder, 'objects', digest), 'damaged');
     await repository.keep(new Uint8Array([1, 2, 3]));
-    expect([...(await repository.read(digest))!]).toEqual([1, 2, 3]);
+    expect([...(await bytesOf(repository, digest))!]).toEqual([1, 2, 3]);
   });
 });
 
@@ -210,7 +231,7 @@ describe('signatures', () => {
     const away = join(folder, 'stick');
     const repository = await repositoryOf(['plant'], away);
     await publish(repository, 'plant', [targetFile('plant', 'one')]);
-    const trust = new UpdateTrust('plant', { 'root.json': (await repository.read('1.root.json'))!, referenceTimeMs: 0 }, 0);
+    const trust = new UpdateTrust('plant', { 'root.json': (await bytesOf(repository, '1.root.json'))!, referenceTimeMs: 0 }, 0);
     await look(repository, 'plant', NOW, trust);
     for (const role of ['timestamp', 'snapshot', 'targets', 'root', 'timestamp', 'root'] as const) {
       const before = await repository.root();

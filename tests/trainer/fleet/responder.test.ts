@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { CHUNK_BYTES, CHUNK_HEAD_BYTES, decodeChunk, encodeChunk, sentChunks } from '../../../runtime/contracts/chunk.ts';
 import { gatewayTopics, siteTopics } from '../../../runtime/contracts/topics.ts';
-import { CHUNK_BYTES, CHUNK_HEAD_BYTES } from '../../../runtime/contracts/update.ts';
 import { ChunkQueue } from '../../../trainer/fleet/chunk-queue.ts';
-import { chunkCount, chunkPayload, Responder } from '../../../trainer/fleet/responder.ts';
+import { Responder } from '../../../trainer/fleet/responder.ts';
 
 const OBJECT = 'c'.repeat(64);
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
@@ -14,15 +14,18 @@ interface Sent {
 }
 
 /** A responder with some objects and everything that it sends. @param expected gateways that are likely to ask for any of them */
-function responderOf(objects: Record<string, Uint8Array>, options = { collectMs: 20, bytesPerSecond: 1e9 }, expected = 1) {
+function responderOf(objects: Record<string, Uint8Array | 'unreadable'>, options = { collectMs: 20, bytesPerSecond: 1e9 }, expected = 1) {
   const sent: Sent[] = [];
   const asked: string[] = [];
+  const unreadable: string[] = [];
   let wake = () => {};
   const responder = new Responder(
     {
-      read: async (site, object) => {
-        asked.push(object);
-        return objects[`${site}/${object}`];
+      read: async (site, object, from, length) => {
+        asked.push(`${object} ${from} ${length}`);
+        const bytes = objects[`${site}/${object}`];
+        if (bytes === 'unreadable') throw new Error('EIO');
+        return bytes && { objectBytes: bytes.length, bytes: bytes.subarray(from, from + length) };
       },
       expected: () => expected,
       send: async (topic, payload) => {
@@ -30,6 +33,7 @@ function responderOf(objects: Record<string, Uint8Array>, options = { collectMs:
         wake();
       },
       nowMs: () => performance.now(),
+      onUnreadable: (object) => unreadable.push(object),
     },
     options,
   );
@@ -39,7 +43,7 @@ function responderOf(objects: Record<string, Uint8Array>, options = { collectMs:
         wake = resolve;
       });
   };
-  return { responder, sent, asked, until };
+  return { responder, sent, asked, unreadable, until };
 }
 
 describe('chunks', () => {
@@ -47,15 +51,20 @@ describe('chunks', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 5 * CHUNK_BYTES }), (length) => {
         const bytes = Uint8Array.from({ length }, (_, index) => (index * 7) & 0xff);
-        const payloads = Array.from({ length: chunkCount(length) }, (_, index) => chunkPayload(bytes, index));
-        for (const payload of payloads) {
-          expect(payload.length).toBeLessThanOrEqual(CHUNK_HEAD_BYTES + CHUNK_BYTES);
-          expect(new DataView(payload.buffer).getUint32(0, true)).toBe(length);
-        }
-        expect(Buffer.concat(payloads.map((payload) => payload.subarray(CHUNK_HEAD_BYTES))).equals(Buffer.from(bytes))).toBe(true);
+        const payloads = Array.from({ length: sentChunks(length) }, (_, index) =>
+          encodeChunk(length, bytes.subarray(index * CHUNK_BYTES, (index + 1) * CHUNK_BYTES)),
+        );
+        for (const payload of payloads) expect(payload.length).toBeLessThanOrEqual(CHUNK_HEAD_BYTES + CHUNK_BYTES);
+        const chunks = payloads.map((payload) => decodeChunk(payload)!);
+        expect(chunks.every(({ objectBytes }) => objectBytes === length)).toBe(true);
+        expect(Buffer.concat(chunks.map((chunk) => chunk.bytes)).equals(Buffer.from(bytes))).toBe(true);
       }),
       { numRuns: 30 },
     );
+  });
+
+  it('are none where the head is cut short', () => {
+    for (let length = 0; length < CHUNK_HEAD_BYTES; length++) expect(decodeChunk(new Uint8Array(length))).toBeUndefined();
   });
 
   it('stand in the queue once, whoever asks in whatever pieces, and come out when collecting ends', () => {
@@ -132,6 +141,34 @@ describe('a responder', () => {
     await until(5);
     await responder.close();
     expect(responder.counters).toMatchObject({ chunksPublished: 5, chunksDistinct: 4 });
+  });
+
+  it('reads of an object no more than the chunk that goes out', async () => {
+    const { responder, asked, until } = responderOf(objects);
+    await responder.onRequest('plant', 'a', json({ object: OBJECT, ranges: [[1, 3]] }));
+    await until(2);
+    await responder.close();
+    expect(asked).toEqual([`${OBJECT} 0 0`, `${OBJECT} ${CHUNK_BYTES} ${CHUNK_BYTES}`, `${OBJECT} ${2 * CHUNK_BYTES} ${CHUNK_BYTES}`]);
+  });
+
+  it('outlives a disk that does not read, says so, and answers when it reads again', async () => {
+    const sick: Record<string, Uint8Array | 'unreadable'> = { ...objects, 'plant/2.root.json': new Uint8Array(8) };
+    const { responder, sent, unreadable, until } = responderOf(sick, { collectMs: 20, bytesPerSecond: 1e9 }, 2);
+    const ask = () => responder.onRequest('plant', 'hall', json({ object: OBJECT, ranges: [[0, 4]] }));
+    await ask();
+    // Between the request and its chunks; another object is not held up.
+    sick[`plant/${OBJECT}`] = 'unreadable';
+    await responder.onRequest('plant', 'hall', json({ object: '2.root.json', ranges: [[0, 1]] }));
+    await until(1);
+    expect(sent[0].topic).toBe(siteTopics('plant').chunk('2.root.json', 0));
+    expect(unreadable).toEqual([OBJECT]);
+    await ask();
+    expect(unreadable).toEqual([OBJECT, OBJECT]);
+    sick[`plant/${OBJECT}`] = object;
+    await ask();
+    await until(5);
+    await responder.close();
+    expect(responder.counters).toMatchObject({ chunksPublished: 5, refusals: 0 });
   });
 
   it('says to the one who asked that there is no such object', async () => {

@@ -7,7 +7,7 @@ import { gatewayTopics } from '../../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../../runtime/io/broker-client.ts';
 import { createRepository } from '../../../trainer/fleet/authority.ts';
 import { beginRollout, type Plan, readCargo } from '../../../trainer/fleet/deployment.ts';
-import type { Repository } from '../../../trainer/fleet/repository.ts';
+import { Repository } from '../../../trainer/fleet/repository.ts';
 import { releasedTo } from '../../../trainer/fleet/rollout.ts';
 import { changeRollout, readRollout, readRollouts } from '../../../trainer/fleet/rollout-store.ts';
 import { RolloutView } from '../../../trainer/fleet/rollout-view.ts';
@@ -63,6 +63,22 @@ const planOf = (...groups: string[][]): Plan => ({
   thresholds: { shadowWindows: 0, shadowSeconds: 1, agreement: 0.9, latencyMs: 100, alarmShareChange: 1, memoryBytes: 1 << 20 },
   budgetBytes: 200_000,
   platforms: [],
+});
+
+describe('rollouts', () => {
+  it('are parsed again only where another process has changed them', async () => {
+    const repository = await repositoryOf();
+    const cargo = await cargoOf(9);
+    const first = await beginRollout(repository, cargo, planOf(['plant/a']), new Date());
+    await beginRollout(repository, cargo, planOf(['plant/b']), new Date());
+    const before = await readRollouts(repository);
+    expect((await readRollouts(repository)).every((rollout, index) => rollout === before[index])).toBe(true);
+    const other = await Repository.open(repository.folder);
+    await changeRollout(other, first.deployment, (rollout) => ({ ...rollout, reason: 'elsewhere' }), new Date());
+    const after = await readRollouts(repository);
+    expect(after[0]).toEqual({ ...before[0], reason: 'elsewhere' });
+    expect(after[1]).toBe(before[1]);
+  });
 });
 
 describe('a server', () => {

@@ -161,6 +161,21 @@ for (const { name, skip, url } of KINDS) {
       expect(await books.store.erase('asset-1')).toEqual({ erased: { windows: 0 }, models: [] });
     });
 
+    it('erase adapters with a pseudonym: those of its labels, and those of the streams that its signals came of', async () => {
+      await books.store.keep(signal('s1'));
+      const adapter = (id: string, stream: string, annotator: string): Arrival => {
+        const body = JSON.stringify({ statement: { labels: [{ annotator }] }, file: 'AAEC' });
+        return { ...origin, stream, kind: 'adapter', id, atMs: 3000, body };
+      };
+      await books.store.keep(adapter('a1', 'press', 'ann-1'));
+      await books.store.keep(adapter('a2', 'pump', 'ann-2'));
+      await books.store.keep(adapter('a3', 'fan', 'ann-3'));
+      expect((await books.store.erase('asset-1')).erased).toEqual({ windows: 1, signals: 1, adapters: 1 });
+      expect((await books.store.erase('ann-2')).erased).toEqual({ windows: 0, adapters: 1 });
+      expect((await books.store.arrivals('plant', 'adapter')).map(({ id }) => id)).toEqual(['a3']);
+      expect(await books.store.keep(adapter('a2', 'pump', 'ann-2'))).toBe(false);
+    });
+
     describe('jobs', () => {
       const job = (id: string) => ({ id, kind: 'retrain', site: 'plant', input: { through: 7 } });
 

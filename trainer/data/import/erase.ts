@@ -1,5 +1,6 @@
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { writeWhole } from '../../../runtime/io/whole-file.ts';
 import { Refusal } from '../../refusal.ts';
 import { type Condition, openRecordingSet, pathOf, type RecordingEntry, satisfies, select } from '../recording-set.ts';
 
@@ -55,8 +56,8 @@ export async function eraseRecordings(folder: string, conditions: readonly Condi
   if ('n_recordings' in document) next.n_recordings = recordings.length;
   if (Array.isArray(document.classes)) next.classes = document.classes.filter((label) => !plan.lostClasses.includes(label as string));
   try {
-    await replaceFile(join(folder, JOURNAL), JSON.stringify({ files: plan.erased.map(({ file }) => file) }));
-    await replaceFile(path, `${JSON.stringify(next, undefined, 1)}\n`);
+    await writeWhole(join(folder, JOURNAL), JSON.stringify({ files: plan.erased.map(({ file }) => file) }));
+    await writeWhole(path, `${JSON.stringify(next, undefined, 1)}\n`);
     await finishErasure(folder);
   } catch (cause) {
     if (cause instanceof Refusal) throw cause;
@@ -92,10 +93,4 @@ function journalFiles(journal: string, text: string): string[] {
     // Falls through to the refusal: it is written whole or not at all, so this is somebody else's file.
   }
   throw new Refusal('data/erase', `${journal} is not the journal of an erasure; move it`);
-}
-
-/** Writes a file beside the old one, down to the disk, and renames it. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { flush: true });
-  await rename(`${path}.new`, path);
 }
