@@ -163,8 +163,8 @@ export async function startGateway(
   const pseudonymKey = join(stateFolder, 'pseudonym.key');
   const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
   // Each bundle has its own drift reference, and machines lie elsewhere for it.
-  const watchDrift = () =>
-    new DriftService({
+  const watchDrift = () => {
+    const service = new DriftService({
       ...configuration.drift,
       manifest: loop.manifest,
       pseudonyms,
@@ -172,6 +172,14 @@ export async function startGateway(
       adapterOf: (stream) => loop.adapterOf(stream),
       copyWindow: (job, into) => loop.copyWindow(job, into),
     });
+    const [asked, promised] = [configuration.drift.runLength, service.promisedRunLength];
+    if (promised < asked)
+      log.info(
+        { asked, promised },
+        'drift.runLength: the bundle was calibrated on too few windows for more; false alarms may come so often',
+      );
+    return service;
+  };
   let drift = watchDrift();
 
   const sources = new MessageSources(configuration, accept);

@@ -1,8 +1,9 @@
-import { type Baseline, BaselineSum } from './baseline.ts';
+import { BaselineSum } from './baseline.ts';
 import { type DriftReference, exceeds, type Thresholds } from './calibrate.ts';
 import { type SpectralCause, spectralCause } from './cause.ts';
 import { type EvidenceWindow, informative } from './evidence.ts';
 import { NO_NOVELTY, type WindowFeatures } from './features.ts';
+import { QuietLearning } from './quiet-learning.ts';
 import { MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
 import { DriftStatistics, type StatisticName } from './statistics.ts';
 
@@ -67,6 +68,7 @@ export interface DriftFinding {
 
 /** False alarms that were promised against what was said. */
 export interface DriftBudget {
+  /** Asked, or the longest that the reference supports. */
   readonly runLength: number;
   /** Windows of this stream that were watched, and signals of it. */
   readonly windows: number;
@@ -75,7 +77,7 @@ export interface DriftBudget {
 
 /** A stream as it was at some time. */
 interface State {
-  readonly baseline: Baseline;
+  readonly learning: QuietLearning;
   readonly spectrum: MeanSpectrum;
   readonly decided: number;
   readonly accuracy: number;
@@ -134,11 +136,10 @@ export class StreamMonitor {
   readonly #features: WindowFeatures;
   readonly #samples: Float32Array;
   #phase: 'learning' | 'watching' | 'gathering' | 'raised' = 'learning';
-  readonly #sum = new BaselineSum();
+  #sum: BaselineSum | undefined;
   readonly #spectrum: MeanSpectrum;
   readonly #decided: Decided;
   #states: State[] = [];
-  #statistics: DriftStatistics | undefined;
   #cause: StatisticName = 'shift';
   #peak = 0;
   #gathered: EvidenceWindow[] = [];
@@ -172,7 +173,9 @@ export class StreamMonitor {
   /** The sensor is out of order: nothing is learned or found before it has been well for some windows. */
   sensorFault(): void {
     this.#rest = SENSOR_REST;
-    this.#statistics?.clear();
+    const learning = this.#states[0]?.learning;
+    learning?.statistics.clear();
+    learning?.disturbed();
     if (this.#phase === 'gathering') this.#watch();
   }
 
@@ -185,13 +188,14 @@ export class StreamMonitor {
     this.#windows++;
     const features = this.#features.take(window.embedding, 0, window.novelty ?? NO_NOVELTY);
     if (this.#phase === 'learning') return this.#learnFrom(window, features, read);
-    const statistics = this.#statistics!;
-    statistics.update(features);
+    const { learning } = this.#states[0];
     if (this.#phase === 'watching') {
-      const cause = exceeds(statistics, this.#thresholds);
+      learning.update(features);
+      const cause = exceeds(learning.statistics, this.#thresholds);
       if (cause) this.#gather(cause);
       return undefined;
     }
+    learning.statistics.update(features);
     if (this.#phase === 'raised') {
       this.#calm = this.#level() < REST ? this.#calm + 1 : 0;
       if (this.#calm >= CALM) this.#watch();
@@ -202,19 +206,20 @@ export class StreamMonitor {
 
   #learn(): void {
     this.#phase = 'learning';
-    this.#sum.clear();
+    this.#sum = undefined;
     this.#spectrum.clear();
     this.#decided.clear();
   }
 
   #watch(): void {
     this.#phase = 'watching';
-    this.#statistics!.clear();
+    this.#states[0].learning.statistics.clear();
     this.#gathered = [];
   }
 
   #gather(cause: StatisticName): void {
     this.#phase = 'gathering';
+    this.#states[0].learning.disturbed();
     this.#cause = cause;
     this.#peak = 0;
     this.#confirmed = 0;
@@ -225,6 +230,7 @@ export class StreamMonitor {
 
   #learnFrom({ probabilities }: ObservedWindow, features: Float64Array, read: ReadSamples): DriftFinding | undefined {
     const { referenceWindows } = this.#settings.reference;
+    this.#sum ??= BaselineSum.from(features);
     if (this.#sum.count % SPECTRUM_EVERY === 0 && read(this.#samples)) this.#meter.add(this.#samples, this.#spectrum);
     this.#sum.add(features);
     this.#decided.add(probabilities);
@@ -232,13 +238,12 @@ export class StreamMonitor {
     const spectrum = new MeanSpectrum(this.#meter.channels, this.#meter.bins);
     spectrum.copyFrom(this.#spectrum);
     const { most: decided, accuracy } = this.#decided;
-    this.#enter({ baseline: this.#sum.baseline(), spectrum, decided, accuracy });
+    this.#enter({ learning: new QuietLearning(this.#sum), spectrum, decided, accuracy });
     return undefined;
   }
 
   #enter(state: State): void {
     this.#states = [state, ...this.#states.filter((other) => other !== state)].slice(0, KNOWN_STATES);
-    this.#statistics = new DriftStatistics(state.baseline);
     this.#watch();
   }
 
@@ -288,7 +293,11 @@ export class StreamMonitor {
       estimatedAccuracy: { before: state.accuracy, now: accuracy },
       decided: { before: state.decided, now },
       evidence: informative(this.#gathered, this.#settings.evidence),
-      budget: { runLength: this.#settings.runLength, windows: this.#windows, signals: ++this.#signals },
+      budget: {
+        runLength: promisedRunLength(this.#settings.reference, this.#settings.runLength),
+        windows: this.#windows,
+        signals: ++this.#signals,
+      },
     };
     this.#gathered = [];
     this.#calm = 0;
@@ -300,7 +309,8 @@ export class StreamMonitor {
 
   /** The larger statistic as a share of its threshold. */
   #level(): number {
-    return Math.max(this.#statistics!.novelty / this.#thresholds.novelty, this.#statistics!.shift / this.#thresholds.shift);
+    const { novelty, shift } = this.#states[0].learning.statistics;
+    return Math.max(novelty / this.#thresholds.novelty, shift / this.#thresholds.shift);
   }
 
   /** Whether a channel has gone silent. */
@@ -314,8 +324,8 @@ export class StreamMonitor {
   }
 
   /** Whether the gathered windows lie within another state that the stream has been in. */
-  #fits({ baseline }: State): boolean {
-    const statistics = new DriftStatistics(baseline);
+  #fits({ learning }: State): boolean {
+    const statistics = new DriftStatistics(learning.baseline);
     for (const { features } of this.#gathered) statistics.update(features);
     return exceeds(statistics, this.#thresholds) === undefined;
   }
@@ -328,9 +338,14 @@ export class StreamMonitor {
   }
 }
 
+/** What of an asked run length the reference can promise: calibration on few windows supports no long one. */
+export function promisedRunLength({ thresholds }: DriftReference, asked: number): number {
+  return Math.min(asked, thresholds[thresholds.length - 1].runLength);
+}
+
 /**
  * Thresholds for a run length. Between those that were calibrated and beyond them the threshold grows with the logarithm of the run length, as
- * that of a CUSUM does; beyond the largest it is an extrapolation that no stream has shown.
+ * that of a CUSUM does. Beyond the largest that is no promise, see {@link promisedRunLength}, but fewer alarms.
  */
 export function thresholdsFor({ thresholds }: DriftReference, runLength: number): Thresholds {
   if (thresholds.length === 1) return { ...thresholds[0], runLength };

@@ -5,7 +5,7 @@ import type { WindowAnswer } from '../decide/decisions.ts';
 import { DEFAULT_REFERENCE } from '../drift/default-reference.ts';
 import type { EvidenceWindow } from '../drift/evidence.ts';
 import { WindowFeatures } from '../drift/features.ts';
-import { type DriftFinding, type MonitorSettings, StreamMonitor } from '../drift/monitor.ts';
+import { type DriftFinding, type MonitorSettings, promisedRunLength, StreamMonitor } from '../drift/monitor.ts';
 import { SpectrumMeter } from '../drift/spectrum.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { Pseudonyms } from './pseudonyms.ts';
@@ -61,6 +61,11 @@ export class DriftService {
     this.#meter = new SpectrumMeter({ window: recipe.window, channels, sampleRateHz: recipe.sampleRateHz });
     this.#codes = new Int16Array(recipe.window * channels);
     this.#samples = new Float32Array(recipe.window * channels);
+  }
+
+  /** Windows to a false alarm that are kept: fewer than asked where the bundle's calibration supports no more. */
+  get promisedRunLength(): number {
+    return promisedRunLength(this.#settings.reference, this.#settings.runLength);
   }
 
   /** A window was decided. @returns the signal, where it is the one that makes a drift sure */
