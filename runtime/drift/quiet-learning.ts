@@ -19,16 +19,18 @@ export class QuietLearning {
   readonly statistics: DriftStatistics;
   /** Of the windows before any were learned in quiet. */
   readonly first: Baseline;
+  readonly firstSum: BaselineSum;
   sum: BaselineSum;
   baseline: Baseline;
   #fresh: BaselineSum;
   #held: BaselineSum;
 
-  /** @param first where the sum has learned in quiet already */
-  constructor(sum: BaselineSum, first?: Baseline) {
+  /** @param firstSum where the sum has learned in quiet already */
+  constructor(sum: BaselineSum, firstSum = sum) {
     this.sum = sum;
     this.baseline = sum.baseline();
-    this.first = first ?? this.baseline;
+    this.firstSum = firstSum;
+    this.first = firstSum.baseline();
     this.statistics = new DriftStatistics(this.baseline);
     this.#fresh = sum.beside();
     this.#held = sum.beside();

@@ -8,6 +8,7 @@ import { WindowFeatures } from '../drift/features.ts';
 import { type DriftFinding, type MonitorSettings, promisedRunLength, StreamMonitor } from '../drift/monitor.ts';
 import { SpectrumMeter } from '../drift/spectrum.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
+import type { KeptDrift } from './drift-store.ts';
 import type { Pseudonyms } from './pseudonyms.ts';
 
 export interface DriftServiceOptions {
@@ -23,6 +24,8 @@ export interface DriftServiceOptions {
   /** Digest of the bundle that decides, and of a stream's adapter. */
   readonly model: string;
   readonly adapterOf: (stream: string) => string | undefined;
+  /** Streams of an earlier run of the same bundle. */
+  readonly kept?: ReadonlyMap<string, KeptDrift>;
   /** Copies the codes of a window [window, channels]; false where newer samples have overwritten it. */
   readonly copyWindow: (job: WindowJob, into: Int16Array) => boolean;
 }
@@ -32,6 +35,7 @@ interface Watched {
   /** Rows of the banks that the latest window was decided with. */
   adapter: number;
   reference: number;
+  phase: StreamMonitor['phase'];
 }
 
 /** The drift monitors of all streams of a gateway: decided windows in, signals out. A quiet window allocates nothing but its call. */
@@ -43,6 +47,10 @@ export class DriftService {
   readonly #samples: Float32Array;
   #features: WindowFeatures | undefined;
   readonly #streams = new Map<string, Watched>();
+  /** Of an earlier run, and of streams that have not come yet. */
+  readonly #waiting: Map<string, KeptDrift>;
+  /** Streams that were learned and drifts that were said since the start. */
+  changes = 0;
   /** The window that is observed: read through one function, so that no window needs a closure of its own. */
   #job: WindowJob | undefined;
   readonly #read = (into: Float32Array) => this.#copy(into);
@@ -51,6 +59,7 @@ export class DriftService {
     const { recipe, classes, novelty, drift } = options.manifest;
     const channels = recipe.channels.length;
     this.#options = options;
+    this.#waiting = new Map(options.kept);
     this.#settings = {
       reference: drift ?? DEFAULT_REFERENCE,
       runLength: options.runLength,
@@ -75,7 +84,8 @@ export class DriftService {
     let watched = this.#streams.get(job.name);
     if (!watched) {
       const monitor = new StreamMonitor(this.#settings, this.#meter, this.#features, this.#samples);
-      watched = { monitor, adapter: job.adapter, reference: job.reference };
+      this.#restore(monitor, job.name);
+      watched = { monitor, adapter: job.adapter, reference: job.reference, phase: monitor.phase };
       this.#streams.set(job.name, watched);
     } else if (watched.adapter !== job.adapter || watched.reference !== job.reference) {
       // Seen through another adapter or commissioning reference, the same machine lies elsewhere.
@@ -85,10 +95,30 @@ export class DriftService {
     }
     this.#job = job;
     const finding = watched.monitor.observe(
-      { epoch: job.epoch, endSequence: job.endSequence, probabilities, novelty, embedding },
+      { epoch: job.epoch, endSequence: job.endSequence, probabilities, novelty, embedding, shaftSpeedRpm: job.shaftSpeedRpm },
       this.#read,
     );
+    if (watched.phase !== watched.monitor.phase) {
+      watched.phase = watched.monitor.phase;
+      this.changes++;
+    }
     return finding && this.#signal(job, finding);
+  }
+
+  /** What the next run is to know. */
+  kept(): Map<string, KeptDrift> {
+    const kept = new Map(this.#waiting);
+    for (const [name, { monitor }] of this.#streams) {
+      const states = monitor.kept();
+      if (states.length > 0) kept.set(name, { adapter: this.#options.adapterOf(name), raised: monitor.phase === 'raised', states });
+    }
+    return kept;
+  }
+
+  #restore(monitor: StreamMonitor, name: string): void {
+    const kept = this.#waiting.get(name);
+    this.#waiting.delete(name);
+    if (kept && kept.adapter === this.#options.adapterOf(name)) monitor.restore(kept.states, kept.raised);
   }
 
   /** A stream's sensor is stuck, saturated, silent or off its rate: no drift of the machine. */
@@ -104,6 +134,7 @@ export class DriftService {
   /** A stream is gone for good. */
   forget(stream: string): void {
     this.#streams.delete(stream);
+    this.#waiting.delete(stream);
   }
 
   #copy(into: Float32Array): boolean {

@@ -129,6 +129,17 @@ describe('the monitor of a stream', () => {
     expect(new MadeUpStream().send(64).concat(stream.send(60, { away: 12, novelty: 9, gain: 1e-4 }))).toEqual([]);
   });
 
+  it('says of a stream that the model knows nothing like it from its first window, once, and learns it all the same', () => {
+    const stream = new MadeUpStream({ ...SETTINGS, reference: { ...REFERENCE, referenceWindows: 128 } });
+    const [finding, ...more] = stream.send(300, { novelty: 9, tone: 125 });
+    expect(more).toEqual([]);
+    expect(finding).toMatchObject({ benign: false, cause: { kind: 'unfamiliar', statistic: 'novelty', channel: 0 } });
+    expect(finding.cause.bandHz[0]).toBeLessThanOrEqual(125);
+    expect(finding.cause.bandHz[1]).toBeGreaterThanOrEqual(125);
+    expect(finding.evidence).toHaveLength(3);
+    expect(stream.monitor.phase).toBe('watching');
+  });
+
   it('does not take windows of the back-up for anything', () => {
     const stream = new MadeUpStream();
     stream.send(63);
@@ -196,7 +207,7 @@ describe('a baseline that learns in quiet', () => {
     for (let at = 0; at < 511; at++) learning.update(window(0.5));
     learning.disturbed();
     for (let at = 0; at < 511; at++) learning.update(window(0.5));
-    expect(learning.baseline).toBe(learning.first);
+    expect(learning.sum).toBe(learning.firstSum);
   });
 
   it('does not follow a machine that creeps away, and finds it in the end', () => {
