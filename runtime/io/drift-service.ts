@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
-import type { DriftSignal, EvidenceKind } from '../contracts/drift.ts';
+import { type DriftSignal, EVIDENCE_KINDS, type EvidenceKind } from '../contracts/drift.ts';
 import type { WindowAnswer } from '../decide/decisions.ts';
 import { DEFAULT_REFERENCE } from '../drift/default-reference.ts';
 import type { EvidenceWindow } from '../drift/evidence.ts';
@@ -12,10 +12,10 @@ import type { KeptDrift } from './drift-store.ts';
 import type { Pseudonyms } from './pseudonyms.ts';
 
 export interface DriftServiceOptions {
-  readonly manifest: Pick<Manifest, 'recipe' | 'classes' | 'novelty' | 'drift'>;
+  readonly manifest: Pick<Manifest, 'recipe' | 'classes' | 'novelty' | 'drift' | 'leaves'>;
   /** Windows to a false alarm that a stream may have in the mean. */
   readonly runLength: number;
-  /** What of the windows leaves the site, and how many of them at the most. */
+  /** What of the windows leaves the site, and how many of them at the most; less where the manifest allows less. */
   readonly evidence: EvidenceKind;
   readonly evidenceWindows: number;
   /** Whether streams leave under their own names; assets never do. */
@@ -58,7 +58,7 @@ export class DriftService {
   constructor(options: DriftServiceOptions) {
     const { recipe, classes, novelty, drift } = options.manifest;
     const channels = recipe.channels.length;
-    this.#options = options;
+    this.#options = { ...options, ...strictest(options) };
     this.#waiting = new Map(options.kept);
     this.#settings = {
       reference: drift ?? DEFAULT_REFERENCE,
@@ -187,6 +187,15 @@ export class DriftService {
       windows: windows.map((window) => ({ ...common(window), scales: Array.from(scales), codes: encode(window.samples, scales) })),
     };
   }
+}
+
+/** What both the site and the bundle let leave. */
+function strictest({ evidence, names, manifest: { leaves } }: DriftServiceOptions): Pick<DriftServiceOptions, 'evidence' | 'names'> {
+  if (!leaves) return { evidence, names };
+  return {
+    evidence: EVIDENCE_KINDS[Math.max(EVIDENCE_KINDS.indexOf(evidence), EVIDENCE_KINDS.indexOf(leaves.evidence))],
+    names: leaves.names === 'pseudonym' ? 'pseudonym' : names,
+  };
 }
 
 /** The codes that physical samples came from. samples: [window, channels] */

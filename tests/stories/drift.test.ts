@@ -128,6 +128,16 @@ describe('a machine that the model knows', () => {
   });
 });
 
+it('nothing leaves the site that the bundle does not allow, whatever the configuration says', async () => {
+  const machine = createMachine({ seed: 12 });
+  const make = BEARINGS.find((bearing) => bearing !== machine.bearing)!;
+  const service = watch({ evidence: 'raw', manifest: { ...model.manifest, leaves: { evidence: 'none', names: 'pseudonym' } } });
+  await model.feed(service, 'fan', LEARNED, run(machine, 'bearing_outer', 12));
+  const [signal] = await model.feed(service, 'fan', 60, run({ ...machine, bearing: make }, 'bearing_outer', 13));
+  expect(signal.evidence).toEqual({ kind: 'none' });
+  expect(JSON.stringify(signal)).not.toContain('fan');
+});
+
 describe('a gateway that starts again', () => {
   const changed = { ...createMachine({ seed: 12 }), bearing: BEARINGS.find((bearing) => bearing !== createMachine({ seed: 12 }).bearing)! };
 
