@@ -15,6 +15,7 @@ import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
 import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
 import { DriftService } from './io/drift-service.ts';
+import { DriftStore, type KeptDrift } from './io/drift-store.ts';
 import { misfits } from './io/fit.ts';
 import { lockFolder } from './io/folder-lock.ts';
 import { type HttpServer, startHttpServer } from './io/http-server.ts';
@@ -173,16 +174,34 @@ export async function startGateway(
   const pseudonymKey = join(stateFolder, 'pseudonym.key');
   const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
   // Each bundle has its own drift reference, and machines lie elsewhere for it.
-  const watchDrift = () =>
-    new DriftService({
+  const driftFile = join(stateFolder, 'drift.json');
+  const driftStore = new DriftStore(driftFile);
+  const watchDrift = (kept?: ReadonlyMap<string, KeptDrift>) => {
+    const service = new DriftService({
       ...configuration.drift,
+      kept,
       manifest: loop.manifest,
       pseudonyms,
       model: loop.status().bundle!.digest,
       adapterOf: (stream) => loop.adapterOf(stream),
       copyWindow: (job, into) => loop.copyWindow(job, into),
     });
-  let drift = watchDrift();
+    const [asked, promised] = [configuration.drift.runLength, service.promisedRunLength];
+    if (promised < asked)
+      log.info(
+        { asked, promised },
+        'drift.runLength: the bundle was calibrated on too few windows for more; false alarms may come so often',
+      );
+    return service;
+  };
+  let drift = watchDrift(
+    await driftStore.read(loop.status().bundle!.digest).catch((error: Error) => {
+      troubleOf(driftFile)(error);
+      return undefined;
+    }),
+  );
+  const saveDrift = (nowMs?: number) =>
+    driftStore.save(loop.status().bundle!.digest, drift.changes, () => drift.kept(), nowMs).catch(troubleOf(driftFile));
 
   const learning = await startLearning(configuration, programs, loop, (stream) => drift.relearn(stream), {
     tell: keep,
@@ -300,6 +319,7 @@ export async function startGateway(
     loop.freeIdle(now(), IDLE_MS);
     watch.check(now());
     saveAlarms();
+    saveDrift(now());
     if (link.online) follow(guard.check(now()));
     sendStatus();
     const { failures } = outbox.health;
@@ -326,7 +346,7 @@ export async function startGateway(
       await link.close(mayPublish() ? { topic: topics.status, payload: JSON.stringify({ ...status(), state: 'offline' }) } : undefined);
       await outbox.close();
       // The first waits for a write that is under way.
-      for (let round = 0; round < 2; round++) await saveAlarms();
+      for (let round = 0; round < 2; round++) await Promise.all([saveAlarms(), saveDrift()]);
       await loop.stop();
       await unlock();
     })();

@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { createMachine, MachineSimulator } from '../../firmware-bridge/simulator/pure/index.ts';
 import { bankLayout, bundleModel, FILES, readBundle } from '../../models/bundle/bundle.ts';
-import { emptyTensor } from '../../models/engine/engine.ts';
+import { type Engine, emptyTensor } from '../../models/engine/engine.ts';
 import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
 import type { CalibrationStream } from '../../runtime/drift/calibrate.ts';
 import { FEATURES, WindowFeatures } from '../../runtime/drift/features.ts';
 import { type Piece, readPieces } from '../../trainer/data/pieces.ts';
-import { openRecordingSet, parseCondition, select } from '../../trainer/data/recording-set.ts';
-import { classesOf, cutWindows } from '../../trainer/data/windows.ts';
+import { openRecordingSet, parseCondition, type Recording, select } from '../../trainer/data/recording-set.ts';
+import { classesOf, cutWindows, type Windows } from '../../trainer/data/windows.ts';
 import { noveltyScores } from '../../trainer/evaluate/novelty.ts';
 import { fitReference } from '../../trainer/evaluate/novelty-training.ts';
 import { RECIPES, trainRecipe } from '../../trainer/train/candidates.ts';
@@ -45,23 +45,33 @@ export async function scoreCwru(folder: string, known: readonly string[], shifte
       const start = Math.floor(entry.n_samples * from);
       return { entry, range: { start, length: Math.floor(entry.n_samples * to) - start } };
     });
-  const train = await readPieces(main, part(0, TRAINED), ['DE']);
-  const classes = classesOf(train);
-  const trained = await trainRecipe(engine, RECIPES[0], train, classes, trainSettings(RECIPES[0].training, {}, 1), { stride: STRIDE });
-  const reference = await fitReference(engine, trained, cutWindows(train, classes, WINDOW, STRIDE), 1);
+  const scorer = await trainScorer(engine, await readPieces(main, part(0, TRAINED), ['DE']));
   const score = async (pieces: readonly Piece[]): Promise<ScoredRecording[]> => {
     const scored: ScoredRecording[] = [];
     for (const recording of await readPieces(whole, pieces, ['DE'])) {
-      // Labels play no part; a class that training knows lets the windows be cut.
-      const windows = cutWindows([{ ...recording, label: classes[0] }], classes, WINDOW, STRIDE);
-      const { embeddings } = await runNetwork(engine, trained, windows);
-      const features = featuresOf(embeddings, noveltyScores(reference, embeddings));
+      const { features } = await scorer(recording);
       scored.push({ file: recording.entry.file, label: recording.label!, load: Number(recording.entry.load_hp), features });
     }
     return scored;
   };
   const others = select(whole, shifted.map(parseCondition)).recordings.map((entry) => ({ entry }));
   return { held: await score(part(HELD, 1)), shifted: await score(others) };
+}
+
+/** Trains the student on recordings; what it then gives for the windows of others, in their order. */
+export async function trainScorer(
+  engine: Engine,
+  train: readonly Recording[],
+): Promise<(recording: Recording) => Promise<{ readonly windows: Windows; readonly features: Float64Array }>> {
+  const classes = classesOf(train);
+  const trained = await trainRecipe(engine, RECIPES[0], train, classes, trainSettings(RECIPES[0].training, {}, 1), { stride: STRIDE });
+  const reference = await fitReference(engine, trained, cutWindows(train, classes, WINDOW, STRIDE), 1);
+  return async (recording) => {
+    // Labels play no part; a class that training knows lets the windows be cut.
+    const windows = cutWindows([{ ...recording, label: classes[0] }], classes, WINDOW, STRIDE);
+    const { embeddings } = await runNetwork(engine, trained, windows);
+    return { windows, features: featuresOf(embeddings, noveltyScores(reference, embeddings)) };
+  };
 }
 
 function featuresOf(embeddings: Float32Array, novelty: Float32Array): Float64Array {

@@ -6,6 +6,7 @@ import { ARM } from './arm.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
 import { COST_CURVES } from './cost-curves.ts';
 import { DRIFT } from './drift.ts';
+import { WEAR } from './drift-wear.ts';
 import { FIELD } from './field.ts';
 import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
@@ -32,6 +33,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...DRIFT,
   ...PUSH,
   ...SWAP_AND_ADAPT,
+  ...WEAR,
   ...COST_CURVES,
   ...FIELD,
   ...ARM,

@@ -5,7 +5,7 @@ import { STATISTICS } from '../drift/statistics.ts';
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 
-/** What may leave the site of the windows that speak for a drift. */
+/** What may leave the site of the windows that speak for a drift, the most first. */
 export const EVIDENCE_KINDS = ['raw', 'features', 'none'] as const;
 export type EvidenceKind = (typeof EVIDENCE_KINDS)[number];
 

@@ -1,11 +1,12 @@
 import { BaselineSum } from './baseline.ts';
-import { FEATURES } from './features.ts';
-import { DriftStatistics, STATISTICS, type StatisticName } from './statistics.ts';
+import { DIRECTIONS, FEATURES } from './features.ts';
+import { QuietLearning } from './quiet-learning.ts';
+import { type DriftStatistics, STATISTICS, type StatisticName } from './statistics.ts';
 
 /** Windows of one machine in one state, in pieces that follow each other without a gap: row-major [windows, FEATURES] each. */
 export type CalibrationStream = readonly Float64Array[];
 
-/** What a statistic must exceed, by the mean number of windows to a false alarm. */
+/** What a statistic must exceed for one false alarm in `runLength` windows of all streams together. */
 export interface Thresholds {
   /** Windows, of one stream. */
   readonly runLength: number;
@@ -14,7 +15,7 @@ export interface Thresholds {
 }
 
 export interface DriftReference {
-  /** Windows from which a stream's baseline is taken: the thresholds hold for baselines of just so many. */
+  /** Windows from which a stream's first baseline is taken: the thresholds hold for just so many. It goes on learning while nothing is wrong. */
   readonly referenceWindows: number;
   /** Ascending run lengths. */
   readonly thresholds: readonly Thresholds[];
@@ -24,21 +25,32 @@ export interface CalibrationOptions {
   readonly runLengths?: readonly number[];
   /** Default 256. */
   readonly referenceWindows?: number;
-  /** Mean length of the blocks that are drawn, in windows. Default 32. */
+  /** Mean length of the blocks that are drawn, in windows. Default: as long as the streams remember, see {@link memoryOf}. */
   readonly block?: number;
-  /** Virtual streams. Default 400: the mean run length is known to about 5 %. */
+  /** Virtual streams. Default 400: the run length is known to about 5 %. */
   readonly runs?: number;
   readonly below: (bound: number) => number;
 }
 
 /** A minute of windows at 256 ms. Half as many make baselines that are wrong by so much that run lengths scatter over decades. */
 const REFERENCE_WINDOWS = 256;
-const BLOCK = 32;
+/** Run lengths that are calibrated where there are windows enough. */
+const RUN_LENGTHS = [500, 2000, 20_000];
+/** Windows of calibration streams that there must be for each of a run length: fewer hold hardly an alarm, and promise nothing. */
+const WINDOWS_A_WINDOW = 2.5;
+const [SHORTEST_BLOCK, LONGEST_BLOCK] = [32, 512];
+/** Autocorrelation that counts as none, and lags that are looked at. */
+const UNRELATED = 0.1;
+const LAGS = 256;
 /** Mean length of the blocks of a baseline, in baselines: most are of one block where the pieces are long enough. */
 const REFERENCE_BLOCKS = 4;
 const RUNS = 400;
-/** Runs end after so many times the asked run length, alarm or not: one in 150 does. */
-const LONGEST = 5;
+/**
+ * Runs end after so many times the asked run length, alarm or not: one in 20 does. And after 35 minutes at 256 ms: baselines alarm most while they are
+ * young, and a promise for long run lengths that counted on old ones would be broken after each restart.
+ */
+const LONGEST = 3;
+const LIFE = 8192;
 /** Least threshold: that of a statistic which never moved, as novelty where a bundle has none. */
 const LEAST = 1;
 /** Halvings of a share of runs. */
@@ -133,53 +145,95 @@ function virtualStream(
 ): void {
   // A real baseline is one piece of the stream: it has seen fewer states of the machine than as many windows from all over would have.
   const first = new BlockDraw(stream, REFERENCE_BLOCKS * referenceWindows, below);
-  const sum = new BaselineSum();
+  first.next();
+  const sum = BaselineSum.from(first.piece, first.from);
   for (let window = 0; window < referenceWindows; window++) {
-    first.next();
     sum.add(first.piece, first.from);
+    first.next();
   }
   const draw = new BlockDraw(stream, block, below);
-  const statistics = new DriftStatistics(sum.baseline());
+  const learning = new QuietLearning(sum);
   for (let window = 1; window <= length; window++) {
     draw.next();
-    statistics.update(draw.piece, draw.from);
-    if (each(window, statistics)) return;
+    learning.update(draw.piece, draw.from);
+    if (each(window, learning.statistics)) return;
   }
 }
 
+/** The run lengths that streams can be calibrated for, ascending; the last is the longest that so many windows support. */
+export function supportedRunLengths(streams: readonly CalibrationStream[]): number[] {
+  const windows = streams.flat().reduce((sum, piece) => sum + piece.length / FEATURES, 0);
+  const most = Math.floor(windows / WINDOWS_A_WINDOW);
+  const supported = RUN_LENGTHS.filter((runLength) => runLength <= most);
+  return supported.length === RUN_LENGTHS.length ? supported : [...supported.filter((runLength) => 2 * runLength <= most), most];
+}
+
 /**
- * Thresholds at which a stream like those given has a false alarm every `runLength` windows in the mean. A virtual stream takes its baseline and its
- * windows in blocks from one stream, so that autocorrelation and the error of a baseline of few windows are in the promise.
+ * Windows for which streams remember where they were, as machines do that keep a load for a while: four times the integrated autocorrelation time of the
+ * direction that remembers longest, 32 to 512.
+ */
+export function memoryOf(streams: readonly CalibrationStream[]): number {
+  const products = Array.from({ length: DIRECTIONS }, () => new Float64Array(LAGS));
+  for (const piece of streams.flat()) {
+    const windows = piece.length / FEATURES;
+    for (let direction = 0; direction < DIRECTIONS; direction++) {
+      const values = Float64Array.from({ length: windows }, (_, row) => piece[row * FEATURES + 1 + direction]);
+      const mean = values.reduce((sum, value) => sum + value / windows, 0);
+      const square = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) + Number.EPSILON;
+      for (let lag = 0; lag < Math.min(LAGS, windows); lag++) {
+        let sum = 0;
+        for (let row = lag; row < windows; row++) sum += (values[row] - mean) * (values[row - lag] - mean);
+        products[direction][lag] += (sum / square) * windows;
+      }
+    }
+  }
+  const times = products.map((of) => {
+    let time = 1;
+    for (let lag = 1; lag < LAGS && of[lag] > UNRELATED * of[0]; lag++) time += (2 * of[lag]) / of[0];
+    return time;
+  });
+  return Math.round(Math.max(SHORTEST_BLOCK, Math.min(LONGEST_BLOCK, 4 * Math.max(...times))));
+}
+
+const longestRun = (runLength: number) => Math.min(LONGEST * runLength, LIFE);
+
+/**
+ * Thresholds at which streams like those given have a false alarm every `runLength` windows. A virtual stream takes its baseline and its windows in
+ * blocks from one stream, so that autocorrelation and the error of a young baseline are in the promise. The run length is that of all streams together,
+ * windows by alarms, so that a machine that never alarms does not hide one that often does.
  *
  * Is wrong for a machine that goes through more states than its calibration stream did, or more slowly than the blocks are long.
  *
  * @throws RangeError without streams
  */
 export function calibrateDrift(streams: readonly CalibrationStream[], options: CalibrationOptions): DriftReference {
-  const { runLengths = [500, 2000], referenceWindows = REFERENCE_WINDOWS, block = BLOCK, runs = RUNS, below } = options;
   if (streams.length === 0) throw new RangeError('thresholds need a stream to be calibrated on');
+  const { runLengths = supportedRunLengths(streams), referenceWindows = REFERENCE_WINDOWS, runs = RUNS, below } = options;
+  const block = options.block ?? memoryOf(streams);
   const ascending = [...runLengths].sort((a, b) => a - b);
-  const longest = LONGEST * ascending[ascending.length - 1];
   const recorded = Array.from({ length: runs }, (_, run) => {
     const records = { novelty: new Records(), shift: new Records() };
-    virtualStream(streams[run % streams.length], { referenceWindows, block, below }, longest, (window, statistics) => {
+    const length = longestRun(ascending[ascending.length - 1]);
+    virtualStream(streams[run % streams.length], { referenceWindows, block, below }, length, (window, statistics) => {
       for (const name of STATISTICS) records[name].add(window, statistics[name]);
       return false;
     });
     return records;
   });
   const thresholds = ascending.map((runLength) => {
-    const peaks = STATISTICS.map((name) => Float64Array.from(recorded, (run) => run[name].peak(runLength)).sort());
-    // Both statistics get the same share of runs that they end within the asked length.
+    const longest = longestRun(runLength);
+    const peaks = STATISTICS.map((name) => Float64Array.from(recorded, (run) => run[name].peak(longest)).sort());
+    // Both statistics get the same share of runs that they end.
     const at = (share: number) => peaks.map((sorted) => Math.max(LEAST, sorted[Math.min(runs - 1, Math.floor((1 - share) * runs))]));
-    const mean = (limits: readonly number[]) => {
-      const passages = recorded.map((run) => Math.min(...STATISTICS.map((name, index) => run[name].passage(limits[index], longest))));
-      return passages.reduce((sum, passage) => sum + Math.min(passage, LONGEST * runLength), 0) / runs;
-    };
+    const length = (limits: readonly number[]) =>
+      runLengthOf(
+        recorded.map((run) => Math.min(...STATISTICS.map((name, index) => run[name].passage(limits[index], longest)))),
+        longest,
+      );
     let [low, high] = [0, 1];
     for (let round = 0; round < ROUNDS; round++) {
       const middle = (low + high) / 2;
-      if (mean(at(middle)) > runLength) low = middle;
+      if (length(at(middle)) > runLength) low = middle;
       else high = middle;
     }
     const [novelty, shift] = at(low);
@@ -188,25 +242,30 @@ export function calibrateDrift(streams: readonly CalibrationStream[], options: C
   return { referenceWindows, thresholds };
 }
 
-/** Mean number of windows to an alarm of streams drawn from those given, where nothing has changed. */
+/** Windows to an alarm, of runs that ended with one or, without, after `longest`: all windows by all alarms. */
+function runLengthOf(passages: readonly number[], longest: number): number {
+  const windows = passages.reduce((sum, passage) => sum + Math.min(passage, longest), 0);
+  return windows / Math.max(1, passages.filter((passage) => passage < longest).length);
+}
+
+/** Windows to an alarm of streams drawn from those given, where nothing has changed. */
 export function measureRunLength(
   streams: readonly CalibrationStream[],
   thresholds: Thresholds,
   options: Omit<CalibrationOptions, 'runLengths'>,
 ): number {
-  const { referenceWindows = REFERENCE_WINDOWS, block = BLOCK, runs = RUNS, below } = options;
-  const longest = LONGEST * thresholds.runLength;
-  let sum = 0;
-  for (let run = 0; run < runs; run++) {
+  const { referenceWindows = REFERENCE_WINDOWS, block = memoryOf(streams), runs = RUNS, below } = options;
+  const longest = longestRun(thresholds.runLength);
+  const passages = Array.from({ length: runs }, (_, run) => {
     let passed = longest;
     virtualStream(streams[run % streams.length], { referenceWindows, block, below }, longest, (window, statistics) => {
       if (!exceeds(statistics, thresholds)) return false;
       passed = window;
       return true;
     });
-    sum += passed;
-  }
-  return sum / runs;
+    return passed;
+  });
+  return runLengthOf(passages, longest);
 }
 
 /** Whether a statistic speaks for a drift, and which says so most clearly. */

@@ -1,9 +1,12 @@
-import { type Baseline, BaselineSum } from './baseline.ts';
+import { BaselineSum } from './baseline.ts';
 import { type DriftReference, exceeds, type Thresholds } from './calibrate.ts';
-import { type SpectralCause, spectralCause } from './cause.ts';
+import { type SpectralCause, spectralCause, unfamiliarCause } from './cause.ts';
+import { Decided } from './decided.ts';
 import { type EvidenceWindow, informative } from './evidence.ts';
 import { NO_NOVELTY, type WindowFeatures } from './features.ts';
+import { QuietLearning } from './quiet-learning.ts';
 import { MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
+import { type KeptState, keptState, restoredState, type State } from './state.ts';
 import { DriftStatistics, type StatisticName } from './statistics.ts';
 
 /** Windows after an alarm of the statistics that decide whether it was one, and of what. */
@@ -22,6 +25,9 @@ const SENSOR_REST = 8;
 const KNOWN_STATES = 4;
 /** Power of a channel, as a share of what it was, below which the sensor is dead, not the machine changed. */
 const DEAD = 1e-4;
+/** First windows of a stream that decide whether the model knows anything like it, and how many of them must be too novel. */
+const FIRST = 64;
+const UNFAMILIAR = 48;
 /** Loss of confidence up to which another decided class counts as known, where there is no novelty score. */
 const KNOWN_LOSS = 0.1;
 
@@ -46,6 +52,8 @@ export interface ObservedWindow {
   readonly novelty: number | undefined;
   /** [E]; absent where the back-up decided, which says nothing of the primary. */
   readonly embedding: Float32Array | undefined;
+  /** As the device says it. */
+  readonly shaftSpeedRpm?: number | undefined;
 }
 
 /** Copies the window's samples, physical [window, channels]; false where they are gone already. */
@@ -67,51 +75,11 @@ export interface DriftFinding {
 
 /** False alarms that were promised against what was said. */
 export interface DriftBudget {
+  /** Asked, or the longest that the reference supports. */
   readonly runLength: number;
   /** Windows of this stream that were watched, and signals of it. */
   readonly windows: number;
   readonly signals: number;
-}
-
-/** A stream as it was at some time. */
-interface State {
-  readonly baseline: Baseline;
-  readonly spectrum: MeanSpectrum;
-  readonly decided: number;
-  readonly accuracy: number;
-}
-
-/** Counts decided classes and sums confidence. */
-class Decided {
-  readonly #counts: Float64Array;
-  #windows = 0;
-  #confidence = 0;
-
-  constructor(classes: number) {
-    this.#counts = new Float64Array(classes);
-  }
-
-  add(probabilities: Float32Array): void {
-    let best = 0;
-    for (let at = 1; at < probabilities.length; at++) if (probabilities[at] > probabilities[best]) best = at;
-    this.#counts[best]++;
-    this.#windows++;
-    this.#confidence += probabilities[best];
-  }
-
-  get most(): number {
-    return this.#counts.indexOf(Math.max(...this.#counts));
-  }
-
-  get accuracy(): number {
-    return this.#windows === 0 ? 0 : this.#confidence / this.#windows;
-  }
-
-  clear(): void {
-    this.#counts.fill(0);
-    this.#windows = 0;
-    this.#confidence = 0;
-  }
 }
 
 /**
@@ -134,11 +102,10 @@ export class StreamMonitor {
   readonly #features: WindowFeatures;
   readonly #samples: Float32Array;
   #phase: 'learning' | 'watching' | 'gathering' | 'raised' = 'learning';
-  readonly #sum = new BaselineSum();
+  #sum: BaselineSum | undefined;
   readonly #spectrum: MeanSpectrum;
   readonly #decided: Decided;
   #states: State[] = [];
-  #statistics: DriftStatistics | undefined;
   #cause: StatisticName = 'shift';
   #peak = 0;
   #gathered: EvidenceWindow[] = [];
@@ -147,6 +114,9 @@ export class StreamMonitor {
   #rest = 0;
   #windows = 0;
   #signals = 0;
+  /** Of the windows that are learned, those above the bundle's own threshold, and the sum of their novelty. */
+  #novel = 0;
+  #noveltySum = 0;
 
   /** @param features, samples scratch that all monitors of one thread may share; samples: [window, channels] */
   constructor(settings: MonitorSettings, meter: SpectrumMeter, features: WindowFeatures, samples: Float32Array) {
@@ -163,6 +133,24 @@ export class StreamMonitor {
     return this.#phase;
   }
 
+  /** The states that were learned, the present one first; none while it learns the first. */
+  kept(): KeptState[] {
+    return this.#states.map(keptState);
+  }
+
+  /**
+   * Goes on where an earlier run of the same model ended.
+   *
+   * @param raised whether it was in a drift that has been said
+   * @throws RangeError where a state is not one of this model's
+   */
+  restore(states: readonly KeptState[], raised: boolean): void {
+    this.#states = states.map((state) => restoredState(state, this.#meter));
+    if (this.#states.length === 0) return;
+    this.#watch();
+    if (raised) this.#phase = 'raised';
+  }
+
   /** Forgets how the stream was: a new model or adapter sees it otherwise, or somebody says that it is well as it is. */
   relearn(): void {
     this.#states = [];
@@ -172,7 +160,9 @@ export class StreamMonitor {
   /** The sensor is out of order: nothing is learned or found before it has been well for some windows. */
   sensorFault(): void {
     this.#rest = SENSOR_REST;
-    this.#statistics?.clear();
+    const learning = this.#states[0]?.learning;
+    learning?.statistics.clear();
+    learning?.disturbed();
     if (this.#phase === 'gathering') this.#watch();
   }
 
@@ -185,13 +175,14 @@ export class StreamMonitor {
     this.#windows++;
     const features = this.#features.take(window.embedding, 0, window.novelty ?? NO_NOVELTY);
     if (this.#phase === 'learning') return this.#learnFrom(window, features, read);
-    const statistics = this.#statistics!;
-    statistics.update(features);
+    const { learning } = this.#states[0];
     if (this.#phase === 'watching') {
-      const cause = exceeds(statistics, this.#thresholds);
+      learning.update(features);
+      const cause = exceeds(learning.statistics, this.#thresholds);
       if (cause) this.#gather(cause);
       return undefined;
     }
+    learning.statistics.update(features);
     if (this.#phase === 'raised') {
       this.#calm = this.#level() < REST ? this.#calm + 1 : 0;
       if (this.#calm >= CALM) this.#watch();
@@ -202,19 +193,23 @@ export class StreamMonitor {
 
   #learn(): void {
     this.#phase = 'learning';
-    this.#sum.clear();
+    this.#sum = undefined;
+    this.#novel = 0;
+    this.#noveltySum = 0;
+    this.#gathered = [];
     this.#spectrum.clear();
     this.#decided.clear();
   }
 
   #watch(): void {
     this.#phase = 'watching';
-    this.#statistics!.clear();
+    this.#states[0].learning.statistics.clear();
     this.#gathered = [];
   }
 
   #gather(cause: StatisticName): void {
     this.#phase = 'gathering';
+    this.#states[0].learning.disturbed();
     this.#cause = cause;
     this.#peak = 0;
     this.#confirmed = 0;
@@ -223,22 +218,29 @@ export class StreamMonitor {
     this.#decided.clear();
   }
 
-  #learnFrom({ probabilities }: ObservedWindow, features: Float64Array, read: ReadSamples): DriftFinding | undefined {
+  #learnFrom(window: ObservedWindow, features: Float64Array, read: ReadSamples): DriftFinding | undefined {
     const { referenceWindows } = this.#settings.reference;
+    this.#sum ??= BaselineSum.from(features);
     if (this.#sum.count % SPECTRUM_EVERY === 0 && read(this.#samples)) this.#meter.add(this.#samples, this.#spectrum);
     this.#sum.add(features);
-    this.#decided.add(probabilities);
+    this.#decided.add(window);
+    const novelty = window.novelty ?? NO_NOVELTY;
+    if (novelty > this.#settings.noveltyAbove && this.#sum.count <= FIRST) {
+      this.#novel++;
+      this.#noveltySum += novelty;
+      if (this.#gathered.length < GATHERED) this.#keep(window, features, read);
+      if (this.#novel === UNFAMILIAR) return this.#unfamiliar();
+    }
     if (this.#sum.count < referenceWindows) return undefined;
     const spectrum = new MeanSpectrum(this.#meter.channels, this.#meter.bins);
     spectrum.copyFrom(this.#spectrum);
-    const { most: decided, accuracy } = this.#decided;
-    this.#enter({ baseline: this.#sum.baseline(), spectrum, decided, accuracy });
+    const { most: decided, accuracy, speed } = this.#decided;
+    this.#enter({ learning: new QuietLearning(this.#sum), spectrum, decided, accuracy, speed });
     return undefined;
   }
 
   #enter(state: State): void {
     this.#states = [state, ...this.#states.filter((other) => other !== state)].slice(0, KNOWN_STATES);
-    this.#statistics = new DriftStatistics(state.baseline);
     this.#watch();
   }
 
@@ -246,26 +248,52 @@ export class StreamMonitor {
     const level = this.#level();
     this.#peak = Math.max(this.#peak, level);
     if (level >= REST) this.#confirmed++;
-    this.#decided.add(window.probabilities);
-    // Not of a window that newer samples have overwritten: there will be others.
-    if (read(this.#samples)) {
-      this.#meter.add(this.#samples, this.#spectrum);
-      this.#gathered.push({
-        epoch: window.epoch,
-        endSequence: window.endSequence,
-        novelty: window.novelty ?? NO_NOVELTY,
-        probabilities: window.probabilities.slice(),
-        features: features.slice(),
-        samples: this.#samples.slice(),
-      });
-    }
+    this.#decided.add(window);
+    if (this.#keep(window, features, read)) this.#meter.add(this.#samples, this.#spectrum);
     if (this.#gathered.length < GATHERED) return undefined;
     return this.#conclude();
   }
 
+  /** Keeps a window for evidence. @returns false where newer samples have overwritten it: there will be others */
+  #keep(window: ObservedWindow, features: Float64Array, read: ReadSamples): boolean {
+    if (!read(this.#samples)) return false;
+    this.#gathered.push({
+      epoch: window.epoch,
+      endSequence: window.endSequence,
+      novelty: window.novelty ?? NO_NOVELTY,
+      probabilities: window.probabilities.slice(),
+      features: features.slice(),
+      samples: this.#samples.slice(),
+    });
+    return true;
+  }
+
+  /** Says that the model knew nothing like this stream from the first, and goes on learning it. */
+  #unfamiliar(): DriftFinding {
+    const { most: decided, accuracy } = this.#decided;
+    const finding = this.#finding({
+      cause: { ...unfamiliarCause(this.#spectrum, this.#meter), statistic: 'novelty' },
+      benign: false,
+      severity: 1 - (this.#settings.noveltyAbove * this.#novel) / this.#noveltySum,
+      estimatedAccuracy: { before: accuracy, now: accuracy },
+      decided: { before: decided, now: decided },
+    });
+    this.#gathered = [];
+    return finding;
+  }
+
+  #finding(found: Omit<DriftFinding, 'evidence' | 'budget'>): DriftFinding {
+    const { reference, runLength, evidence } = this.#settings;
+    return {
+      ...found,
+      evidence: informative(this.#gathered, evidence),
+      budget: { runLength: promisedRunLength(reference, runLength), windows: this.#windows, signals: ++this.#signals },
+    };
+  }
+
   #conclude(): DriftFinding | undefined {
     const state = this.#states[0];
-    const { most: now, accuracy } = this.#decided;
+    const { most: now, accuracy, speed } = this.#decided;
     if (this.#confirmed < CONFIRMED || this.#dead(state.spectrum)) {
       this.#watch();
       return undefined;
@@ -279,17 +307,15 @@ export class StreamMonitor {
       this.#learn();
       return undefined;
     }
-    const cause = { ...spectralCause(this.#spectrum, state.spectrum, this.#meter), statistic: this.#cause };
-    const benign = cause.kind !== 'condition' && now === state.decided;
-    const finding: DriftFinding = {
+    const cause = { ...spectralCause(this.#spectrum, state.spectrum, this.#meter, speed / state.speed), statistic: this.#cause };
+    const benign = cause.kind !== 'condition' && now === state.decided && this.#isKnown(state, accuracy);
+    const finding = this.#finding({
       cause,
       benign,
       severity: 1 - 1 / Math.max(1, this.#peak),
       estimatedAccuracy: { before: state.accuracy, now: accuracy },
       decided: { before: state.decided, now },
-      evidence: informative(this.#gathered, this.#settings.evidence),
-      budget: { runLength: this.#settings.runLength, windows: this.#windows, signals: ++this.#signals },
-    };
+    });
     this.#gathered = [];
     this.#calm = 0;
     // What is new but harmless is learned beside what was; what is not stays raised until it is gone.
@@ -300,7 +326,8 @@ export class StreamMonitor {
 
   /** The larger statistic as a share of its threshold. */
   #level(): number {
-    return Math.max(this.#statistics!.novelty / this.#thresholds.novelty, this.#statistics!.shift / this.#thresholds.shift);
+    const { novelty, shift } = this.#states[0].learning.statistics;
+    return Math.max(novelty / this.#thresholds.novelty, shift / this.#thresholds.shift);
   }
 
   /** Whether a channel has gone silent. */
@@ -314,8 +341,8 @@ export class StreamMonitor {
   }
 
   /** Whether the gathered windows lie within another state that the stream has been in. */
-  #fits({ baseline }: State): boolean {
-    const statistics = new DriftStatistics(baseline);
+  #fits({ learning }: State): boolean {
+    const statistics = new DriftStatistics(learning.baseline);
     for (const { features } of this.#gathered) statistics.update(features);
     return exceeds(statistics, this.#thresholds) === undefined;
   }
@@ -328,9 +355,14 @@ export class StreamMonitor {
   }
 }
 
+/** What of an asked run length the reference can promise: calibration on few windows supports no long one. */
+export function promisedRunLength({ thresholds }: DriftReference, asked: number): number {
+  return Math.min(asked, thresholds[thresholds.length - 1].runLength);
+}
+
 /**
  * Thresholds for a run length. Between those that were calibrated and beyond them the threshold grows with the logarithm of the run length, as
- * that of a CUSUM does; beyond the largest it is an extrapolation that no stream has shown.
+ * that of a CUSUM does. Beyond the largest that is no promise, see {@link promisedRunLength}, but fewer alarms.
  */
 export function thresholdsFor({ thresholds }: DriftReference, runLength: number): Thresholds {
   if (thresholds.length === 1) return { ...thresholds[0], runLength };

@@ -1,20 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
-import type { DriftSignal, EvidenceKind } from '../contracts/drift.ts';
+import { type DriftSignal, EVIDENCE_KINDS, type EvidenceKind } from '../contracts/drift.ts';
 import type { WindowAnswer } from '../decide/decisions.ts';
 import { DEFAULT_REFERENCE } from '../drift/default-reference.ts';
 import type { EvidenceWindow } from '../drift/evidence.ts';
 import { WindowFeatures } from '../drift/features.ts';
-import { type DriftFinding, type MonitorSettings, StreamMonitor } from '../drift/monitor.ts';
+import { type DriftFinding, type MonitorSettings, promisedRunLength, StreamMonitor } from '../drift/monitor.ts';
 import { SpectrumMeter } from '../drift/spectrum.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
+import type { KeptDrift } from './drift-store.ts';
 import type { Pseudonyms } from './pseudonyms.ts';
 
 export interface DriftServiceOptions {
-  readonly manifest: Pick<Manifest, 'recipe' | 'classes' | 'novelty' | 'drift'>;
+  readonly manifest: Pick<Manifest, 'recipe' | 'classes' | 'novelty' | 'drift' | 'leaves'>;
   /** Windows to a false alarm that a stream may have in the mean. */
   readonly runLength: number;
-  /** What of the windows leaves the site, and how many of them at the most. */
+  /** What of the windows leaves the site, and how many of them at the most; less where the manifest allows less. */
   readonly evidence: EvidenceKind;
   readonly evidenceWindows: number;
   /** Whether streams leave under their own names; assets never do. */
@@ -23,6 +24,8 @@ export interface DriftServiceOptions {
   /** Digest of the bundle that decides, and of a stream's adapter. */
   readonly model: string;
   readonly adapterOf: (stream: string) => string | undefined;
+  /** Streams of an earlier run of the same bundle. */
+  readonly kept?: ReadonlyMap<string, KeptDrift>;
   /** Copies the codes of a window [window, channels]; false where newer samples have overwritten it. */
   readonly copyWindow: (job: WindowJob, into: Int16Array) => boolean;
 }
@@ -32,6 +35,7 @@ interface Watched {
   /** Rows of the banks that the latest window was decided with. */
   adapter: number;
   reference: number;
+  phase: StreamMonitor['phase'];
 }
 
 /** The drift monitors of all streams of a gateway: decided windows in, signals out. A quiet window allocates nothing but its call. */
@@ -43,6 +47,10 @@ export class DriftService {
   readonly #samples: Float32Array;
   #features: WindowFeatures | undefined;
   readonly #streams = new Map<string, Watched>();
+  /** Of an earlier run, and of streams that have not come yet. */
+  readonly #waiting: Map<string, KeptDrift>;
+  /** Streams that were learned and drifts that were said since the start. */
+  changes = 0;
   /** The window that is observed: read through one function, so that no window needs a closure of its own. */
   #job: WindowJob | undefined;
   readonly #read = (into: Float32Array) => this.#copy(into);
@@ -50,7 +58,8 @@ export class DriftService {
   constructor(options: DriftServiceOptions) {
     const { recipe, classes, novelty, drift } = options.manifest;
     const channels = recipe.channels.length;
-    this.#options = options;
+    this.#options = { ...options, ...strictest(options) };
+    this.#waiting = new Map(options.kept);
     this.#settings = {
       reference: drift ?? DEFAULT_REFERENCE,
       runLength: options.runLength,
@@ -63,6 +72,11 @@ export class DriftService {
     this.#samples = new Float32Array(recipe.window * channels);
   }
 
+  /** Windows to a false alarm that are kept: fewer than asked where the bundle's calibration supports no more. */
+  get promisedRunLength(): number {
+    return promisedRunLength(this.#settings.reference, this.#settings.runLength);
+  }
+
   /** A window was decided. @returns the signal, where it is the one that makes a drift sure */
   observe(job: WindowJob, { probabilities, novelty, embedding }: WindowAnswer): DriftSignal | undefined {
     if (!embedding) return undefined;
@@ -70,7 +84,8 @@ export class DriftService {
     let watched = this.#streams.get(job.name);
     if (!watched) {
       const monitor = new StreamMonitor(this.#settings, this.#meter, this.#features, this.#samples);
-      watched = { monitor, adapter: job.adapter, reference: job.reference };
+      this.#restore(monitor, job.name);
+      watched = { monitor, adapter: job.adapter, reference: job.reference, phase: monitor.phase };
       this.#streams.set(job.name, watched);
     } else if (watched.adapter !== job.adapter || watched.reference !== job.reference) {
       // Seen through another adapter or commissioning reference, the same machine lies elsewhere.
@@ -80,10 +95,30 @@ export class DriftService {
     }
     this.#job = job;
     const finding = watched.monitor.observe(
-      { epoch: job.epoch, endSequence: job.endSequence, probabilities, novelty, embedding },
+      { epoch: job.epoch, endSequence: job.endSequence, probabilities, novelty, embedding, shaftSpeedRpm: job.shaftSpeedRpm },
       this.#read,
     );
+    if (watched.phase !== watched.monitor.phase) {
+      watched.phase = watched.monitor.phase;
+      this.changes++;
+    }
     return finding && this.#signal(job, finding);
+  }
+
+  /** What the next run is to know. */
+  kept(): Map<string, KeptDrift> {
+    const kept = new Map(this.#waiting);
+    for (const [name, { monitor }] of this.#streams) {
+      const states = monitor.kept();
+      if (states.length > 0) kept.set(name, { adapter: this.#options.adapterOf(name), raised: monitor.phase === 'raised', states });
+    }
+    return kept;
+  }
+
+  #restore(monitor: StreamMonitor, name: string): void {
+    const kept = this.#waiting.get(name);
+    this.#waiting.delete(name);
+    if (kept && kept.adapter === this.#options.adapterOf(name)) monitor.restore(kept.states, kept.raised);
   }
 
   /** A stream's sensor is stuck, saturated, silent or off its rate: no drift of the machine. */
@@ -99,6 +134,7 @@ export class DriftService {
   /** A stream is gone for good. */
   forget(stream: string): void {
     this.#streams.delete(stream);
+    this.#waiting.delete(stream);
   }
 
   #copy(into: Float32Array): boolean {
@@ -151,6 +187,15 @@ export class DriftService {
       windows: windows.map((window) => ({ ...common(window), scales: Array.from(scales), codes: encode(window.samples, scales) })),
     };
   }
+}
+
+/** What both the site and the bundle let leave. */
+function strictest({ evidence, names, manifest: { leaves } }: DriftServiceOptions): Pick<DriftServiceOptions, 'evidence' | 'names'> {
+  if (!leaves) return { evidence, names };
+  return {
+    evidence: EVIDENCE_KINDS[Math.max(EVIDENCE_KINDS.indexOf(evidence), EVIDENCE_KINDS.indexOf(leaves.evidence))],
+    names: leaves.names === 'pseudonym' ? 'pseudonym' : names,
+  };
 }
 
 /** The codes that physical samples came from. samples: [window, channels] */

@@ -24,7 +24,11 @@ export class Pseudonyms {
       throw new Error(`${path} holds ${this.#key.length} bytes, a key has ${KEY_BYTES}; remove it for a new one`);
   }
 
-  /** @param kind so that an operator and an asset of one name have two pseudonyms */
+  /**
+   * What stands for a name in all that leaves the site: alarms, signals, labels, adapters' provenance. Whoever takes a name in replaces it before it is kept.
+   *
+   * @param kind so that an operator and an asset of one name have two pseudonyms
+   */
   of(kind: 'asset' | 'operator', name: string): string {
     return createHmac('sha256', this.#key).update(`${kind}\0${name}`).digest('hex').slice(0, DIGITS);
   }

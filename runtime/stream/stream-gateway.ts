@@ -20,6 +20,8 @@ export interface WindowJob {
   readonly reference: number;
   /** Physical units a code of each channel, as they were when the window was taken. */
   readonly scales: Float32Array;
+  /** Of the window's last frame; absent where the device does not say it. */
+  readonly shaftSpeedRpm?: number | undefined;
 }
 
 /** What became of a window. */
@@ -169,6 +171,7 @@ export class StreamGateway {
         adapter: stream.adapter,
         reference: stream.reference,
         scales: stream.scales,
+        shaftSpeedRpm: frame.shaftSpeedRpm,
       });
     });
   }

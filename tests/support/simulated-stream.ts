@@ -51,11 +51,16 @@ export class ShippedModel {
     return true;
   };
 
-  /** Decides so many windows of a source of samples [n, 3] and tells the service. @returns the signals */
-  async feed(service: DriftService, name: string, windows: number, next: (samples: Float32Array) => void): Promise<DriftSignal[]> {
+  /** Decides so many windows of a source of samples [n, 3], which may say its speed, and tells the service. @returns the signals */
+  async feed(
+    service: DriftService,
+    name: string,
+    windows: number,
+    next: (samples: Float32Array) => number | undefined,
+  ): Promise<DriftSignal[]> {
     const signals: DriftSignal[] = [];
     const samples = new Float32Array(3 * 512);
-    next(samples);
+    let shaftSpeedRpm = next(samples);
     const fresh = new Float32Array(3 * 256);
     for (let window = 0; window < windows; window++) {
       this.#codes = Int16Array.from(samples, (value) => Math.max(-32_767, Math.min(32_767, Math.round(value / SCALE))));
@@ -70,10 +75,11 @@ export class ShippedModel {
         adapter: 0,
         reference: 0,
         scales: new Float32Array(3).fill(SCALE),
+        shaftSpeedRpm,
       };
       const signal = service.observe(job, await this.#answer(this.#codes));
       if (signal) signals.push(signal);
-      next(fresh);
+      shaftSpeedRpm = next(fresh);
       samples.copyWithin(0, 3 * 256);
       samples.set(fresh, 3 * 256);
     }

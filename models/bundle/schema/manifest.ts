@@ -91,6 +91,14 @@ const driftSchema = z.strictObject({
     .max(16),
 });
 
+/** The most that may leave a site of what this bundle sees there; a gateway's configuration may allow less, never more. Operators and assets leave as pseudonyms. */
+const leavesSchema = z.strictObject({
+  /** Of the windows that speak for a drift: samples, features or nothing. */
+  evidence: z.enum(['raw', 'features', 'none']),
+  /** Whether streams leave under their own names. */
+  names: z.enum(['stream', 'pseudonym']),
+});
+
 const filesSchema = z.record(fileName, z.strictObject({ bytes: z.number().int().nonnegative(), sha256 }));
 
 export const manifestSchema = z.strictObject({
@@ -141,6 +149,8 @@ export const manifestSchema = z.strictObject({
   dual: dualSchema.optional(),
   /** Absent where there was too little to calibrate on: a gateway then has thresholds of its own. */
   drift: driftSchema.optional(),
+  /** Absent where the gateway's configuration alone says what leaves its site. */
+  leaves: leavesSchema.optional(),
   answers: z.strictObject({
     count: positive.max(16),
     /** Largest difference of a logit from its known answer, on the engine that the answers come from and on any other. */

@@ -1,8 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { calibrateDrift, measureRunLength } from '../../../runtime/drift/calibrate.ts';
+import { BaselineSum, distance } from '../../../runtime/drift/baseline.ts';
+import { calibrateDrift, measureRunLength, supportedRunLengths } from '../../../runtime/drift/calibrate.ts';
 import { informative } from '../../../runtime/drift/evidence.ts';
 import { FEATURES, WindowFeatures } from '../../../runtime/drift/features.ts';
-import { type DriftFinding, type MonitorSettings, StreamMonitor, thresholdsFor } from '../../../runtime/drift/monitor.ts';
+import {
+  type DriftFinding,
+  type MonitorSettings,
+  promisedRunLength,
+  StreamMonitor,
+  thresholdsFor,
+} from '../../../runtime/drift/monitor.ts';
+import { QuietLearning } from '../../../runtime/drift/quiet-learning.ts';
 import { SpectrumMeter } from '../../../runtime/drift/spectrum.ts';
 import { NumpyRandom } from '../../support/mersenne.ts';
 
@@ -121,6 +129,17 @@ describe('the monitor of a stream', () => {
     expect(new MadeUpStream().send(64).concat(stream.send(60, { away: 12, novelty: 9, gain: 1e-4 }))).toEqual([]);
   });
 
+  it('says of a stream that the model knows nothing like it from its first window, once, and learns it all the same', () => {
+    const stream = new MadeUpStream({ ...SETTINGS, reference: { ...REFERENCE, referenceWindows: 128 } });
+    const [finding, ...more] = stream.send(300, { novelty: 9, tone: 125 });
+    expect(more).toEqual([]);
+    expect(finding).toMatchObject({ benign: false, cause: { kind: 'unfamiliar', statistic: 'novelty', channel: 0 } });
+    expect(finding.cause.bandHz[0]).toBeLessThanOrEqual(125);
+    expect(finding.cause.bandHz[1]).toBeGreaterThanOrEqual(125);
+    expect(finding.evidence).toHaveLength(3);
+    expect(stream.monitor.phase).toBe('watching');
+  });
+
   it('does not take windows of the back-up for anything', () => {
     const stream = new MadeUpStream();
     stream.send(63);
@@ -143,6 +162,11 @@ it('thresholds between and beyond the calibrated ones grow with the logarithm of
   expect(thresholdsFor(REFERENCE, 8000)).toEqual({ runLength: 8000, novelty: 6, shift: 9.5 });
 });
 
+it('promises no longer run length than was calibrated', () => {
+  expect(promisedRunLength(REFERENCE, 1000)).toBe(1000);
+  expect(promisedRunLength(REFERENCE, 20_000)).toBe(2000);
+});
+
 it('chooses evidence that differs, the most novel first', () => {
   const window = (endSequence: number, novelty: number, place: number) => ({
     epoch: 0,
@@ -154,6 +178,48 @@ it('chooses evidence that differs, the most novel first', () => {
   });
   const windows = [window(1, 5, 0), window(2, 6, 0.1), window(3, 1, 9), window(4, 2, 4.5)];
   expect(informative(windows, 3).map(({ endSequence }) => endSequence)).toEqual([2, 3, 4]);
+});
+
+it('supports run lengths as long as there are windows for', () => {
+  const stream = (windows: number) => [new Float64Array(windows * FEATURES)];
+  expect(supportedRunLengths([stream(300), stream(300)])).toEqual([240]);
+  expect(supportedRunLengths([stream(4000)])).toEqual([500, 1600]);
+  expect(supportedRunLengths([stream(60_000)])).toEqual([500, 2000, 20_000]);
+});
+
+describe('a baseline that learns in quiet', () => {
+  const random = new NumpyRandom(6);
+  const window = (away: number) => random.normals(0, 1, FEATURES).map((value) => value + away);
+  const learned = () => {
+    const sum = BaselineSum.from(window(0));
+    for (let at = 0; at < 256; at++) sum.add(window(0));
+    return new QuietLearning(sum);
+  };
+
+  it('comes to know a state that the first minute did not have', () => {
+    const learning = learned();
+    for (let at = 0; at < 2048; at++) learning.update(window(at % 200 < 100 ? 0 : 0.5));
+    expect(learning.baseline.mean[1]).toBeGreaterThan(0.1);
+  });
+
+  it('does not learn what came shortly before an alarm', () => {
+    const learning = learned();
+    for (let at = 0; at < 511; at++) learning.update(window(0.5));
+    learning.disturbed();
+    for (let at = 0; at < 511; at++) learning.update(window(0.5));
+    expect(learning.sum).toBe(learning.firstSum);
+  });
+
+  it('does not follow a machine that creeps away, and finds it in the end', () => {
+    const learning = learned();
+    let highest = 0;
+    for (let at = 0; at < 20_000; at++) {
+      learning.update(window(at / 4000));
+      highest = Math.max(highest, learning.statistics.shift);
+    }
+    expect(distance(learning.baseline.mean, learning.first)).toBeLessThan(2);
+    expect(highest).toBeGreaterThan(7.1);
+  });
 });
 
 describe('calibration', () => {

@@ -193,3 +193,11 @@ describe('the ledger', () => {
     );
   });
 });
+
+it('a window says the shaft speed of its last frame, where the device says one', () => {
+  const gateway = gatewayOf();
+  gateway.accept('a', frameAt(0), 0);
+  gateway.accept('a', { ...frameAt(8), shaftSpeedRpm: 1480 }, 0);
+  gateway.accept('a', frameAt(16), 0);
+  expect(gateway.take(2).map(({ shaftSpeedRpm }) => shaftSpeedRpm)).toEqual([1480, undefined]);
+});
