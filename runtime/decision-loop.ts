@@ -54,6 +54,8 @@ export interface DecisionLoopEvents {
   /** The model failed on a batch of windows. */
   onFailure(failure: string, windows: number): void;
   onReferenceError(error: Error, path?: string): void;
+  /** A stream is decided with another adapter from now on, or with the base again. */
+  onAdapter?(stream: string): void;
   /** A stream's adapter is not used, or not kept; without it the base decides. */
   onAdapterError?(error: Error, stream: string): void;
   /** The inference thread ended unasked: nothing is decided any more. */
@@ -188,10 +190,9 @@ export class DecisionLoop {
     await old.inference.stop();
   }
 
-  /** Numbers that a stream's windows are decided with, for a candidate of the same base. */
-  rowsOf(stream: string): { readonly reference?: Float32Array; readonly adapter?: Uint8Array } {
-    const { references, adapters } = this.#deciding;
-    return { reference: references.of(stream), adapter: adapters.bytesOf(stream) };
+  /** The commissioning reference that a stream's windows are decided with, for a candidate of the same base. */
+  referenceOf(stream: string): Float32Array | undefined {
+    return this.#deciding.references.of(stream);
   }
 
   #hooks() {
@@ -240,7 +241,9 @@ export class DecisionLoop {
    * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
    */
   setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
-    return this.#deciding.adapters.set(this.#streams, stream, bytes);
+    const digest = this.#deciding.adapters.set(this.#streams, stream, bytes);
+    this.#events.onAdapter?.(stream);
+    return digest;
   }
 
   /** All alarms that are not normal: what must outlive a restart. */
@@ -256,6 +259,11 @@ export class DecisionLoop {
   /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
   copyWindow(job: WindowJob, into: Int16Array): boolean {
     return this.#streams.copyWindow(job, into);
+  }
+
+  /** The adapter file that a stream has, or would be decided with if it came. */
+  keptAdapter(stream: string): Uint8Array | undefined {
+    return this.#deciding.adapters.bytesOf(stream);
   }
 
   /** The adapter file that decides a stream's windows; undefined where the base does. */
@@ -304,12 +312,12 @@ export class DecisionLoop {
     clearTimeout(this.#pause);
     this.refuseWaiting();
     await this.#deciding.inference.stop();
-    await this.adaptersSaved();
+    await this.#deciding.adapters.settled();
   }
 
-  /** Resolves when the adapters that were given are on disk, or are known not to be. */
-  adaptersSaved(): Promise<void> {
-    return this.#deciding.adapters.saved();
+  /** Resolves when the adapter that a stream was given last, or that it has none, is on disk. @throws Error of the file system where it is not */
+  adapterSaved(stream: string): Promise<void> {
+    return this.#deciding.adapters.saved(stream);
   }
 
   /** What waits is refused with the cause `stopped`. */

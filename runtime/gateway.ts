@@ -122,6 +122,7 @@ export async function startGateway(
         },
         onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
         onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+        onAdapter: (stream) => drift.relearn(stream),
         onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
         onExit: (error) => {
           // Without its model the gateway is of no use; the service manager starts it again.
@@ -169,7 +170,7 @@ export async function startGateway(
     if (signal.evidence.kind !== 'none') learning?.keepEvidence(stream, signal.id, signal.evidence.windows);
   };
   const pseudonymKey = join(stateFolder, 'pseudonym.key');
-  const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
+  const pseudonyms = await Pseudonyms.open(pseudonymKey, troubleOf(pseudonymKey));
   // Each bundle has its own drift reference, and machines lie elsewhere for it.
   const watchDrift = () =>
     new DriftService({
@@ -182,7 +183,7 @@ export async function startGateway(
     });
   let drift = watchDrift();
 
-  const learning = await startLearning(configuration, programs, loop, (stream) => drift.relearn(stream), {
+  const learning = await startLearning(configuration, programs, loop, {
     tell: (topic, payload) => void outbox.append({ topic, payload, retain: false }).then(() => sender.tick()),
     onReport: (report) =>
       log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation'),
@@ -307,6 +308,8 @@ export async function startGateway(
 
   const operate: RunningGateway['operate'] = (stream, command) => {
     const alarm = loop.operate(stream, command);
+    // Whoever says that the machine is well as it is says it of the drift too.
+    if (command === 'healthy') drift.relearn(stream);
     if (alarm !== undefined) tellAlarm(alarms.observe(stream, alarm, new Date().toISOString()));
     return alarm;
   };

@@ -42,7 +42,7 @@ export interface UpdateStepsOptions {
 export class UpdateSteps {
   readonly #options: UpdateStepsOptions;
   #trial: Awaited<ReturnType<UpdateHost['startTrial']>> | undefined;
-  /** Moved for metadata since the last update began: the next one pays for it. */
+  /** Moved by the latest look at the metadata: the update that it finds pays for it, and not for those that concerned other gateways. */
   #metadataBytes = 0;
 
   constructor(options: UpdateStepsOptions) {
@@ -67,7 +67,7 @@ export class UpdateSteps {
       const { code, message } = error as { code?: string; message: string };
       return { kind: 'untrusted', error: `${code?.startsWith('update/') ? code : 'update/metadata'}: ${message}` };
     } finally {
-      this.#metadataBytes += budget.spentBytes;
+      this.#metadataBytes = budget.spentBytes;
       await storage.writeTrust(trust.record).catch(() => {});
     }
   }

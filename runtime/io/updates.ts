@@ -50,7 +50,7 @@ export class Updates {
    */
   async connect(loop: DecisionLoop, clientId: string, mayWork: () => boolean): Promise<void> {
     const { site, gateway, broker, bundle } = this.#configuration;
-    const { record, folder } = this.#started!;
+    const { record } = this.#started!;
     const trust = await this.#trust();
     const link = new BrokerLink(
       broker.url,
@@ -64,7 +64,7 @@ export class Updates {
       },
     );
     this.#link = link;
-    const host = loopHost(loop, bundle, folder, this.#options);
+    const host = loopHost(loop, bundle, this.#options);
     const onTrouble = (kind: string, error: string) => this.#warn(kind, error);
     this.#service = new UpdateService({ site, gateway, trust, storage: this.#storage, record, host, link, mayWork, onTrouble });
   }

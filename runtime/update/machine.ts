@@ -50,8 +50,7 @@ export type UpdateEvent =
   | { readonly kind: 'untrusted'; readonly error: string }
   /** All objects of the update are in the store. */
   | { readonly kind: 'fetched' }
-  /** They are whole and fit each other. */
-  /** `replaces`: the adapter whose place it takes, now in the store */
+  /** They are whole and fit each other. `replaces`: the adapter whose place it takes, now in the store. */
   | { readonly kind: 'verified'; readonly slot?: Slot; readonly replaces?: string }
   /** The candidate runs beside the active model and gives its known answers. */
   | { readonly kind: 'answered' }
@@ -231,8 +230,12 @@ function untrusted(machine: UpdateMachine, error: string): Step {
 function goOn(machine: UpdateMachine, effects: readonly UpdateEffect[]): Step {
   const plan = nextPlan(machine.record, machine.running, machine.wanted);
   switch (plan.kind) {
-    case 'none':
-      return { machine, effects };
+    case 'none': {
+      const { record } = machine;
+      // What was refused for the time being and is wanted no more: its objects may go.
+      if (!record.current) return { machine, effects };
+      return { machine: { ...machine, record: { ...record, current: undefined } }, effects: [...effects, { kind: 'collect' }] };
+    }
     case 'already':
       return goOn(alreadyThere(machine, plan.wanted), effects);
     case 'install':
@@ -371,7 +374,7 @@ function fail(machine: UpdateMachine, code: UpdateRefusalCode, message: string):
   const { phase, record } = machine;
   if (phase === 'active' && record.trial) {
     const rolledBack: UpdateMachine = { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: revert(record, error), error };
-    return { machine: rolledBack, effects: [{ kind: 'activate' }, { kind: 'collect' }] };
+    return { machine: rolledBack, effects: [{ kind: 'cancel' }, { kind: 'activate' }, { kind: 'collect' }] };
   }
   if (!PREPARING.has(phase)) return stay(machine);
   const { current } = record;

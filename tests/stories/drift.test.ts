@@ -17,10 +17,10 @@ const LEARNED = 270;
 const MACHINE = createMachine({ seed: 8 });
 
 let model: ShippedModel;
-let folder: string;
+let pseudonyms: Pseudonyms;
 beforeAll(async () => {
   model = await ShippedModel.load();
-  folder = await mkdtemp(join(tmpdir(), 'tremolo-drift-'));
+  pseudonyms = await Pseudonyms.open(join(await mkdtemp(join(tmpdir(), 'tremolo-drift-')), 'key'), fail);
 });
 
 function watch(more: Partial<DriftServiceOptions> = {}): DriftService {
@@ -30,7 +30,7 @@ function watch(more: Partial<DriftServiceOptions> = {}): DriftService {
     evidence: 'features',
     evidenceWindows: 4,
     names: 'stream',
-    pseudonyms: new Pseudonyms(join(folder, 'key'), fail),
+    pseudonyms,
     model: 'digest',
     adapterOf: () => undefined,
     copyWindow: model.copyWindow,

@@ -131,7 +131,7 @@ const LEADS: Record<UpdatePhase, Partial<Record<UpdateEvent['kind'], readonly [U
     timestamp: ['active', 'refresh'],
     running: ['active', 'watch'],
     stood: ['confirmed', 'collect'],
-    failed: ['rolledBack', 'activate', 'collect'],
+    failed: ['rolledBack', 'cancel', 'activate', 'collect'],
   },
   confirmed: { timestamp: ['metadata', 'refresh'] },
   rolledBack: { timestamp: ['metadata', 'refresh'] },
@@ -180,11 +180,19 @@ describe('a candidate', () => {
     expect(effects).toMatchObject([{ kind: 'fetch', spentBytes: 300 }]);
   });
 
+  it('that could not be fetched and is then withdrawn is forgotten, with what came of it', () => {
+    const { machine } = nextStep(IN.fetch, { kind: 'failed', code: 'update/missing', error: 'gone' });
+    expect(machine.record.current).toBeDefined();
+    const withdrawn = run(machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [] });
+    expect(withdrawn.machine.record.current).toBeUndefined();
+    expect(kinds(withdrawn)).toEqual(['collect']);
+  });
+
   it('that another digest is proved to run of is rolled back', () => {
     const activated = run(machineOf(), ...TO_ACTIVE);
     const step = nextStep(activated.machine, { kind: 'running', running: RUNNING, settled: [] });
     expect(step.machine).toMatchObject({ phase: 'rolledBack', record: { active: 'factory' } });
-    expect(kinds(step)).toEqual(['activate', 'collect']);
+    expect(kinds(step)).toEqual(['cancel', 'activate', 'collect']);
   });
 
   it.each(['fetch', 'verify', 'answers', 'warmup', 'shadow'] as const)(
