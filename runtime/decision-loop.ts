@@ -1,21 +1,20 @@
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { readManifest } from '../models/bundle/bundle.ts';
 import type { Manifest } from '../models/bundle/schema/manifest.ts';
-import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
+import type { AlarmState } from './contracts/alarm-state.ts';
 import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
-import type { AlarmState } from './decide/alarm.ts';
 import type { KeptAlarm } from './decide/alarm-states.ts';
-import { type DecisionOptions, Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
-import { decisionSettings } from './decide/settings.ts';
+import { Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
 import { AdapterStore } from './io/adapter-store.ts';
-import { InferenceThread } from './io/inference-thread.ts';
+import { decisionOptions, memoryOf, readReferences, sameDecisions, sameRecipe, startThread, streamOptions } from './io/bundle-parts.ts';
+import type { InferenceThread } from './io/inference-thread.ts';
 import { LARGEST_BATCH, MODEL, RESULT } from './io/protocol.ts';
 import { ReferenceStore } from './io/reference-store.ts';
 import { StreamAdapters } from './io/stream-adapters.ts';
-import { StreamReferences } from './io/stream-references.ts';
+import type { StreamReferences } from './io/stream-references.ts';
 import { BatchPlanner } from './stream/batch-planner.ts';
-import { type FrameRefusal, StreamGateway, type StreamOptions, type WindowJob } from './stream/stream-gateway.ts';
-import { StreamMemory } from './stream/stream-memory.ts';
+import { type FrameRefusal, StreamGateway, type WindowJob } from './stream/stream-gateway.ts';
+import type { StreamMemory } from './stream/stream-memory.ts';
 
 /** Longest that a window is to wait for its answer, as long as the model keeps up. */
 const LATENCY_BOUND_MS = 50;
@@ -404,65 +403,6 @@ export class DecisionLoop {
 
 function planner({ largestBatch = LARGEST_BATCH }: DecisionLoopOptions): BatchPlanner {
   return new BatchPlanner(largestBatch, LATENCY_BOUND_MS);
-}
-
-function memoryOf({ recipe }: Manifest, largestStreams: number): StreamMemory {
-  return new StreamMemory({ streams: largestStreams, window: recipe.window, channels: recipe.channels.length });
-}
-
-function streamOptions({ recipe }: Manifest): StreamOptions {
-  const { window, stride, channels, sampleRateHz } = recipe;
-  return { window, stride, channels: channels.length, sampleRateHz, rateTolerance: 0.01 };
-}
-
-function decisionOptions(manifest: Manifest, largestStreams: number): DecisionOptions {
-  return { settings: decisionSettings(manifest), classes: manifest.classes.length, stride: manifest.recipe.stride, largestStreams };
-}
-
-/** Whether two bundles read the same windows. Names of channels are for people. */
-export function sameRecipe({ recipe: one }: Pick<Manifest, 'recipe'>, { recipe: other }: Pick<Manifest, 'recipe'>): boolean {
-  const windows = ({ window, stride, channels, sampleRateHz }: typeof one) => [window, stride, channels.length, sampleRateHz].join();
-  return windows(one) === windows(other);
-}
-
-/** Whether what was smoothed and counted under one bundle means the same under the other. */
-function sameDecisions(one: Manifest, other: Manifest): boolean {
-  const facts = ({ classes, decision, recipe }: Manifest) => JSON.stringify([classes, decision, recipe.stride]);
-  return facts(one) === facts(other);
-}
-
-async function startThread(
-  { engine, threads, paced, programs }: DecisionLoopOptions,
-  events: DecisionLoopEvents,
-  bundleFolder: string,
-  memory: StreamMemory,
-  digest: string,
-): Promise<InferenceThread> {
-  const inference = await InferenceThread.start({ bundleFolder, memory, engine, threads, paced, programs }, (error) =>
-    events.onExit(error),
-  );
-  if (inference.proof.digest === digest) return inference;
-  await inference.stop();
-  throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);
-}
-
-async function readReferences(
-  inference: InferenceThread,
-  base: string,
-  store: ReferenceStore | undefined,
-  events: DecisionLoopEvents,
-  folder: string | undefined,
-): Promise<StreamReferences> {
-  const known = await store
-    ?.read(base, (path, error) => events.onReferenceError(error, path))
-    .catch((error: Error) => {
-      // A disk that is full or read-only costs the references, not the decisions.
-      events.onReferenceError(error, folder);
-      return undefined;
-    });
-  return new StreamReferences(inference, store ?? { write: async () => {} }, base, known ?? new Map(), (error) =>
-    events.onReferenceError(error),
-  );
 }
 
 /** Column of the largest number. */

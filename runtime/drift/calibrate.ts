@@ -1,6 +1,7 @@
+import { STATISTICS, type StatisticName } from '../contracts/drift.ts';
 import { BaselineSum } from './baseline.ts';
 import { FEATURES } from './features.ts';
-import { DriftStatistics, STATISTICS, type StatisticName } from './statistics.ts';
+import { DriftStatistics } from './statistics.ts';
 
 /** Windows of one machine in one state, in pieces that follow each other without a gap: row-major [windows, FEATURES] each. */
 export type CalibrationStream = readonly Float64Array[];

@@ -1,10 +1,11 @@
+import type { StatisticName } from '../contracts/drift.ts';
 import { type Baseline, BaselineSum } from './baseline.ts';
 import { type DriftReference, exceeds, type Thresholds } from './calibrate.ts';
 import { type SpectralCause, spectralCause } from './cause.ts';
 import { type EvidenceWindow, informative } from './evidence.ts';
 import { NO_NOVELTY, type WindowFeatures } from './features.ts';
 import { MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
-import { DriftStatistics, type StatisticName } from './statistics.ts';
+import { DriftStatistics } from './statistics.ts';
 
 /** Windows after an alarm of the statistics that decide whether it was one, and of what. */
 const GATHERED = 8;

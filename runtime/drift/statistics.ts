@@ -12,10 +12,6 @@ const NEWEST = 0.2;
 /** Largest length of a whitened projection; that of most windows is about the root of DIRECTIONS. */
 const LARGEST_STEP = 4.5;
 
-/** What can speak for a drift. */
-export const STATISTICS = ['novelty', 'shift'] as const;
-export type StatisticName = (typeof STATISTICS)[number];
-
 /**
  * The two statistics of a stream, window by window, against its own baseline:
  *

@@ -1,15 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Target, UPDATE_PHASES, type UpdatePhase } from '../../../runtime/contracts/update.ts';
-import {
-  afterStart,
-  afterUnproved,
-  nextStep,
-  type Step,
-  startMachine,
-  type UpdateEvent,
-  type UpdateMachine,
-} from '../../../runtime/update/machine.ts';
+import { nextStep, type Step, startMachine, type UpdateEvent, type UpdateMachine } from '../../../runtime/update/machine.ts';
 import {
   decodeRecord,
   encodeRecord,
@@ -21,6 +13,7 @@ import {
   type Wanted,
 } from '../../../runtime/update/record.ts';
 import { UPDATE_REFUSALS } from '../../../runtime/update/refusal.ts';
+import { afterStart, afterUnproved, afterUnstarted } from '../../../runtime/update/revert.ts';
 
 const hex = (letter: string) => letter.repeat(64);
 const LIMITS = { shadowWindows: 10, shadowSeconds: 1.5, agreement: 0.9, latencyMs: 5, alarmShareChange: 0.1, memoryBytes: 100 };
@@ -369,6 +362,17 @@ describe('after a start', () => {
     const factory = afterUnproved(first, 'update/bundle: spoilt');
     expect(factory).toMatchObject({ active: 'factory', failed: [{ deployment: 'd2' }, { deployment: 'd1' }] });
     expect(() => afterUnproved(factory, 'x')).toThrow();
+  });
+
+  it('a bundle that could not be started gives way too, and is installed anew with the next timestamp', () => {
+    for (const record of [IN.active.record, IN.confirmed.record]) {
+      const without = afterUnstarted(record);
+      expect(without).toMatchObject({ active: 'factory', slots: {}, failed: [] });
+      const { machine } = startMachine(without, RUNNING);
+      expect(run(machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [FIRST] }).effects).toMatchObject([
+        { kind: 'fetch', wanted: FIRST },
+      ]);
+    }
   });
 
   it('what is on trial goes on being watched', () => {
