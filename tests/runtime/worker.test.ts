@@ -66,6 +66,16 @@ async function asked(bundle: Bundle, graph: string, streams: readonly number[], 
   return rows;
 }
 
+it('a bundle that is refused leaves no thread behind, so that a process can end', async () => {
+  const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-refused-')), 'bundle');
+  await cp(tiny.folder, folder, { recursive: true });
+  await writeFile(join(folder, FILES.infer), 'no graph');
+  const threadsNow = () => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
+  const before = threadsNow();
+  for (let refusal = 0; refusal < 2; refusal++) await expect(startThread(folder)).rejects.toMatchObject({ code: 'bundle/size' });
+  expect(threadsNow()).toBe(before);
+});
+
 describe.each(['onnxruntime', 'wasm'] as const)('the inference thread on %s', (engine) => {
   it('answers each window as its graph does, whatever else is in the batch, and measures what it ran', async () => {
     const { thread, run } = await startThread(tiny.folder, engine);
