@@ -1,21 +1,20 @@
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { readManifest } from '../models/bundle/bundle.ts';
 import type { Manifest } from '../models/bundle/schema/manifest.ts';
-import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
+import type { AlarmState } from './contracts/alarm-state.ts';
 import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
-import type { AlarmState } from './decide/alarm.ts';
 import type { KeptAlarm } from './decide/alarm-states.ts';
-import { type DecisionOptions, Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
-import { decisionSettings } from './decide/settings.ts';
+import { Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
 import { AdapterStore } from './io/adapter-store.ts';
-import { InferenceThread } from './io/inference-thread.ts';
+import { decisionOptions, memoryOf, readReferences, sameDecisions, sameRecipe, startThread, streamOptions } from './io/bundle-parts.ts';
+import type { InferenceThread } from './io/inference-thread.ts';
 import { LARGEST_BATCH, MODEL, RESULT } from './io/protocol.ts';
 import { ReferenceStore } from './io/reference-store.ts';
 import { StreamAdapters } from './io/stream-adapters.ts';
-import { StreamReferences } from './io/stream-references.ts';
+import type { StreamReferences } from './io/stream-references.ts';
 import { BatchPlanner } from './stream/batch-planner.ts';
-import { type FrameRefusal, StreamGateway, type StreamOptions, type WindowJob } from './stream/stream-gateway.ts';
-import { StreamMemory } from './stream/stream-memory.ts';
+import { type FrameRefusal, StreamGateway, type WindowJob } from './stream/stream-gateway.ts';
+import type { StreamMemory } from './stream/stream-memory.ts';
 
 /** Longest that a window is to wait for its answer, as long as the model keeps up. */
 const LATENCY_BOUND_MS = 50;
@@ -54,6 +53,8 @@ export interface DecisionLoopEvents {
   /** The model failed on a batch of windows. */
   onFailure(failure: string, windows: number): void;
   onReferenceError(error: Error, path?: string): void;
+  /** A stream is decided with another adapter from now on, or with the base again. */
+  onAdapter?(stream: string): void;
   /** A stream's adapter is not used, or not kept; without it the base decides. */
   onAdapterError?(error: Error, stream: string): void;
   /** The inference thread ended unasked: nothing is decided any more. */
@@ -188,10 +189,9 @@ export class DecisionLoop {
     await old.inference.stop();
   }
 
-  /** Numbers that a stream's windows are decided with, for a candidate of the same base. */
-  rowsOf(stream: string): { readonly reference?: Float32Array; readonly adapter?: Uint8Array } {
-    const { references, adapters } = this.#deciding;
-    return { reference: references.of(stream), adapter: adapters.bytesOf(stream) };
+  /** The commissioning reference that a stream's windows are decided with, for a candidate of the same base. */
+  referenceOf(stream: string): Float32Array | undefined {
+    return this.#deciding.references.of(stream);
   }
 
   #hooks() {
@@ -240,7 +240,9 @@ export class DecisionLoop {
    * @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter
    */
   setAdapter(stream: string, bytes: Uint8Array | undefined): string | undefined {
-    return this.#deciding.adapters.set(this.#streams, stream, bytes);
+    const digest = this.#deciding.adapters.set(this.#streams, stream, bytes);
+    this.#events.onAdapter?.(stream);
+    return digest;
   }
 
   /** All alarms that are not normal: what must outlive a restart. */
@@ -256,6 +258,11 @@ export class DecisionLoop {
   /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
   copyWindow(job: WindowJob, into: Int16Array): boolean {
     return this.#streams.copyWindow(job, into);
+  }
+
+  /** The adapter file that a stream has, or would be decided with if it came. */
+  keptAdapter(stream: string): Uint8Array | undefined {
+    return this.#deciding.adapters.bytesOf(stream);
   }
 
   /** The adapter file that decides a stream's windows; undefined where the base does. */
@@ -304,12 +311,12 @@ export class DecisionLoop {
     clearTimeout(this.#pause);
     this.refuseWaiting();
     await this.#deciding.inference.stop();
-    await this.adaptersSaved();
+    await this.#deciding.adapters.settled();
   }
 
-  /** Resolves when the adapters that were given are on disk, or are known not to be. */
-  adaptersSaved(): Promise<void> {
-    return this.#deciding.adapters.saved();
+  /** Resolves when the adapter that a stream was given last, or that it has none, is on disk. @throws Error of the file system where it is not */
+  adapterSaved(stream: string): Promise<void> {
+    return this.#deciding.adapters.saved(stream);
   }
 
   /** What waits is refused with the cause `stopped`. */
@@ -396,65 +403,6 @@ export class DecisionLoop {
 
 function planner({ largestBatch = LARGEST_BATCH }: DecisionLoopOptions): BatchPlanner {
   return new BatchPlanner(largestBatch, LATENCY_BOUND_MS);
-}
-
-function memoryOf({ recipe }: Manifest, largestStreams: number): StreamMemory {
-  return new StreamMemory({ streams: largestStreams, window: recipe.window, channels: recipe.channels.length });
-}
-
-function streamOptions({ recipe }: Manifest): StreamOptions {
-  const { window, stride, channels, sampleRateHz } = recipe;
-  return { window, stride, channels: channels.length, sampleRateHz, rateTolerance: 0.01 };
-}
-
-function decisionOptions(manifest: Manifest, largestStreams: number): DecisionOptions {
-  return { settings: decisionSettings(manifest), classes: manifest.classes.length, stride: manifest.recipe.stride, largestStreams };
-}
-
-/** Whether two bundles read the same windows. Names of channels are for people. */
-export function sameRecipe({ recipe: one }: Pick<Manifest, 'recipe'>, { recipe: other }: Pick<Manifest, 'recipe'>): boolean {
-  const windows = ({ window, stride, channels, sampleRateHz }: typeof one) => [window, stride, channels.length, sampleRateHz].join();
-  return windows(one) === windows(other);
-}
-
-/** Whether what was smoothed and counted under one bundle means the same under the other. */
-function sameDecisions(one: Manifest, other: Manifest): boolean {
-  const facts = ({ classes, decision, recipe }: Manifest) => JSON.stringify([classes, decision, recipe.stride]);
-  return facts(one) === facts(other);
-}
-
-async function startThread(
-  { engine, threads, paced, programs }: DecisionLoopOptions,
-  events: DecisionLoopEvents,
-  bundleFolder: string,
-  memory: StreamMemory,
-  digest: string,
-): Promise<InferenceThread> {
-  const inference = await InferenceThread.start({ bundleFolder, memory, engine, threads, paced, programs }, (error) =>
-    events.onExit(error),
-  );
-  if (inference.proof.digest === digest) return inference;
-  await inference.stop();
-  throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);
-}
-
-async function readReferences(
-  inference: InferenceThread,
-  base: string,
-  store: ReferenceStore | undefined,
-  events: DecisionLoopEvents,
-  folder: string | undefined,
-): Promise<StreamReferences> {
-  const known = await store
-    ?.read(base, (path, error) => events.onReferenceError(error, path))
-    .catch((error: Error) => {
-      // A disk that is full or read-only costs the references, not the decisions.
-      events.onReferenceError(error, folder);
-      return undefined;
-    });
-  return new StreamReferences(inference, store ?? { write: async () => {} }, base, known ?? new Map(), (error) =>
-    events.onReferenceError(error),
-  );
 }
 
 /** Column of the largest number. */

@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { type AlarmChange, AlarmWatch } from './contracts/alarm-change.ts';
+import type { AlarmState } from './contracts/alarm-state.ts';
 import type { DriftSignal } from './contracts/drift.ts';
 import { labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { parsePayload } from './contracts/payload.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
-import type { AlarmState } from './decide/alarm.ts';
 import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
 import { AlarmStore } from './io/alarm-store.ts';
 import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
@@ -124,6 +124,7 @@ export async function startGateway(
         },
         onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
         onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
+        onAdapter: (stream) => drift.relearn(stream),
         onAdapterError: (error, stream) => limited.warn('adapter', { stream, error: error.message }, 'adapter not used or not kept'),
         onExit: (error) => {
           // Without its model the gateway is of no use; the service manager starts it again.
@@ -172,7 +173,7 @@ export async function startGateway(
     if (signal.evidence.kind !== 'none') learning?.keepEvidence(stream, signal.id, signal.evidence.windows);
   };
   const pseudonymKey = join(stateFolder, 'pseudonym.key');
-  const pseudonyms = new Pseudonyms(pseudonymKey, troubleOf(pseudonymKey));
+  const pseudonyms = await Pseudonyms.open(pseudonymKey, troubleOf(pseudonymKey));
   // Each bundle has its own drift reference, and machines lie elsewhere for it.
   const driftFile = join(stateFolder, 'drift.json');
   const driftStore = new DriftStore(driftFile);
@@ -203,7 +204,7 @@ export async function startGateway(
   const saveDrift = (nowMs?: number) =>
     driftStore.save(loop.status().bundle!.digest, drift.changes, () => drift.kept(), nowMs).catch(troubleOf(driftFile));
 
-  const learning = await startLearning(configuration, programs, loop, (stream) => drift.relearn(stream), {
+  const learning = await startLearning(configuration, programs, loop, {
     tell: keep,
     onReport: (report) =>
       log.info({ stream: report.stream, outcome: report.outcome, reason: report.reason, adapter: report.adapter }, 'adaptation'),
@@ -329,6 +330,8 @@ export async function startGateway(
 
   const operate: RunningGateway['operate'] = (stream, command) => {
     const alarm = loop.operate(stream, command);
+    // Whoever says that the machine is well as it is says it of the drift too.
+    if (command === 'healthy') drift.relearn(stream);
     if (alarm !== undefined) tellAlarm(alarms.observe(stream, alarm, new Date().toISOString()));
     return alarm;
   };

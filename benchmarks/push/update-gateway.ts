@@ -71,14 +71,15 @@ export async function startUpdateGateway(
     async startTrial(of) {
       const { window, channels } = loop.manifest.recipe;
       const memory = new StreamMemory({ streams: 1, window, channels: channels.length });
-      const active = { manifest: loop.manifest, memory, setTap: () => {}, rowsOf: () => ({}) };
+      const none = () => undefined;
+      const active = { manifest: loop.manifest, memory, setTap: none, referenceOf: none, adapterOf: none, adapterFile: none };
       const common = { active, engine: 'onnxruntime', programs } as const;
       if ('folder' in of)
         return UpdateTrial.start({ ...common, bundleFolder: of.folder, manifest: (await readManifest(of.folder)).manifest });
       return UpdateTrial.start({ ...common, bundleFolder: folder, manifest: loop.manifest, adapter: of });
     },
   };
-  const trust = new UpdateTrust(site, (await storage.readTrust()) ?? { 'root.json': await readFile(root), referenceTimeMs: 0 }, 0);
+  const trust = new UpdateTrust(site, { referenceTimeMs: 0, 'root.json': await readFile(root), ...(await storage.readTrust()) }, 0);
   let service: UpdateService | undefined;
   const status = JSON.stringify({ state: 'online', gateway, version: VERSION, bundle: { name: loop.manifest.name, digest: loop.digest } });
   const link = new BrokerLink(

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ALARM_STATES, type AlarmState } from '../decide/alarm.ts';
+import { ALARM_STATES, type AlarmState } from './alarm-state.ts';
 import { diagnosisSchema } from './messages.ts';
 
 /** A stream's alarm has changed its state: must arrive, so it waits on disk for the broker. */

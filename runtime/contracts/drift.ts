@@ -1,9 +1,18 @@
 import { z } from 'zod';
-import { CAUSE_KINDS } from '../drift/cause.ts';
-import { STATISTICS } from '../drift/statistics.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
+
+/** What can speak for a drift. */
+export const STATISTICS = ['novelty', 'shift'] as const;
+export type StatisticName = (typeof STATISTICS)[number];
+
+/**
+ * `speed`: the spectrum is the old one, stretched. `level`: all of it is louder or quieter, as with another load or sensor gain. `condition`: some
+ * part of it is not what it was. `unfamiliar`: the model knows nothing like it, from the first windows on.
+ */
+export const CAUSE_KINDS = ['speed', 'level', 'condition', 'unfamiliar'] as const;
+export type CauseKind = (typeof CAUSE_KINDS)[number];
 
 /** What may leave the site of the windows that speak for a drift, the most first. */
 export const EVIDENCE_KINDS = ['raw', 'features', 'none'] as const;
@@ -21,11 +30,13 @@ const windowFields = {
 const rawWindow = z.strictObject({
   ...windowFields,
   scales: z.array(z.number().positive()),
-  /** [window, channels], little-endian, base64. */ codes: z.base64(),
+  /** [window, channels], little-endian, base64. */
+  codes: z.base64(),
 });
 const featuresWindow = z.strictObject({
   ...windowFields,
-  /** Log novelty, and the embedding in eight random directions. */ features: z.array(z.number().nullable()),
+  /** Log novelty, and the embedding in eight random directions. */
+  features: z.array(z.number().nullable()),
 });
 
 /**

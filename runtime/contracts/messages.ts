@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ALARM_STATES } from '../decide/alarm.ts';
+import { ALARM_STATES } from './alarm-state.ts';
 import { healthSchema } from './health.ts';
 
 const count = z.number().int().nonnegative();

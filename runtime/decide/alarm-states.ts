@@ -1,6 +1,6 @@
 import { z } from 'zod';
+import { ALARM_STATES, type AlarmState } from '../contracts/alarm-state.ts';
 import { isTopicName } from '../contracts/topics.ts';
-import { ALARM_STATES, type AlarmState } from './alarm.ts';
 
 /** Version of the file, and the only one that is read. */
 const FORMAT_VERSION = 1;

@@ -1,9 +1,4 @@
-/**
- * States of an alarm after ANSI/ISA-18.2-2016 (IEC 62682): normal, unacknowledged, acknowledged, returned to normal but unacknowledged, and
- * shelved by an operator. Suppression by design and out-of-service belong to the plant's alarm system, not to a gateway.
- */
-export const ALARM_STATES = ['normal', 'unacknowledged', 'acknowledged', 'returned', 'shelved'] as const;
-export type AlarmState = (typeof ALARM_STATES)[number];
+import type { AlarmState } from '../contracts/alarm-state.ts';
 
 /** `raise` and `clear` come from the machine after their delays, the others from an operator. Unshelving says how the machine is by then. */
 export type AlarmEvent = 'raise' | 'clear' | 'acknowledge' | 'shelve' | 'unshelve-raised' | 'unshelve-clear';

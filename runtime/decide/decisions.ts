@@ -1,4 +1,4 @@
-import type { AlarmState } from './alarm.ts';
+import type { AlarmState } from '../contracts/alarm-state.ts';
 import type { KeptAlarm } from './alarm-states.ts';
 import { Commissioning } from './commissioning.ts';
 import type { DecisionSettings } from './settings.ts';

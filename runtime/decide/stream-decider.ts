@@ -1,4 +1,5 @@
-import { type AlarmState, nextAlarm } from './alarm.ts';
+import type { AlarmState } from '../contracts/alarm-state.ts';
+import { nextAlarm } from './alarm.ts';
 import { CLEAR, type Evidence, nextCondition } from './alarm-condition.ts';
 import type { KeptAlarm } from './alarm-states.ts';
 import { conformalPValue } from './conformal.ts';

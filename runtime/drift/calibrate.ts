@@ -1,7 +1,8 @@
+import { STATISTICS, type StatisticName } from '../contracts/drift.ts';
 import { BaselineSum } from './baseline.ts';
 import { DIRECTIONS, FEATURES } from './features.ts';
 import { QuietLearning } from './quiet-learning.ts';
-import { type DriftStatistics, STATISTICS, type StatisticName } from './statistics.ts';
+import type { DriftStatistics } from './statistics.ts';
 
 /** Windows of one machine in one state, in pieces that follow each other without a gap: row-major [windows, FEATURES] each. */
 export type CalibrationStream = readonly Float64Array[];

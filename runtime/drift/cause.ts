@@ -1,11 +1,5 @@
+import type { CauseKind } from '../contracts/drift.ts';
 import { BANDS, type MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
-
-/**
- * `speed`: the spectrum is the old one, stretched. `level`: all of it is louder or quieter, as with another load or sensor gain. `condition`: some
- * part of it is not what it was. `unfamiliar`: the model knows nothing like it, from the first windows on.
- */
-export const CAUSE_KINDS = ['speed', 'level', 'condition', 'unfamiliar'] as const;
-export type CauseKind = (typeof CAUSE_KINDS)[number];
 
 export interface SpectralCause {
   readonly kind: CauseKind;

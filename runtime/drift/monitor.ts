@@ -1,3 +1,4 @@
+import type { StatisticName } from '../contracts/drift.ts';
 import { BaselineSum } from './baseline.ts';
 import { type DriftReference, exceeds, type Thresholds } from './calibrate.ts';
 import { type SpectralCause, spectralCause, unfamiliarCause } from './cause.ts';
@@ -7,7 +8,7 @@ import { NO_NOVELTY, type WindowFeatures } from './features.ts';
 import { QuietLearning } from './quiet-learning.ts';
 import { MeanSpectrum, type SpectrumMeter } from './spectrum.ts';
 import { type KeptState, keptState, restoredState, type State } from './state.ts';
-import { DriftStatistics, type StatisticName } from './statistics.ts';
+import { DriftStatistics } from './statistics.ts';
 
 /** Windows after an alarm of the statistics that decide whether it was one, and of what. */
 const GATHERED = 8;

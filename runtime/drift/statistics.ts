@@ -10,10 +10,6 @@ const LARGEST_SUM = 16;
 /** Largest length of a whitened projection; that of most windows is about the root of DIRECTIONS. One window alone then stays below a threshold. */
 const LARGEST_STEP = 8;
 
-/** What can speak for a drift. */
-export const STATISTICS = ['novelty', 'shift'] as const;
-export type StatisticName = (typeof STATISTICS)[number];
-
 /**
  * The two statistics of a stream, window by window, against its own baseline:
  *

@@ -1,6 +1,6 @@
 import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeWhole } from './whole-file.ts';
+import { syncFolder, unlessMissing, writeWhole } from './whole-file.ts';
 
 /** Adapters on disk: one safetensors file a stream, replaced as a whole. A stream's name is a topic level, so it cannot leave the folder. */
 export class AdapterStore {
@@ -19,12 +19,24 @@ export class AdapterStore {
    * @throws Error of the file system where there is a file that cannot be read
    */
   read(stream: string): Uint8Array | undefined {
-    const own = readIfThere(this.#path(stream));
-    return own ?? (Object.hasOwn(this.#configured, stream) ? readFileSync(this.#configured[stream]) : undefined);
+    return this.#own(stream) ?? (Object.hasOwn(this.#configured, stream) ? readFileSync(this.#configured[stream]) : undefined);
   }
 
   async write(stream: string, bytes: Uint8Array): Promise<void> {
     await writeWhole(this.#path(stream), bytes);
+  }
+
+  /** Resolves when what was removed stays so after a power cut. */
+  async sync(): Promise<void> {
+    await syncFolder(this.#folder).catch(unlessMissing);
+  }
+
+  #own(stream: string): Uint8Array | undefined {
+    try {
+      return readFileSync(this.#path(stream));
+    } catch (error) {
+      return unlessMissing(error as NodeJS.ErrnoException);
+    }
   }
 
   remove(stream: string): void {
@@ -33,14 +45,5 @@ export class AdapterStore {
 
   #path(stream: string): string {
     return join(this.#folder, `${stream}.safetensors`);
-  }
-}
-
-function readIfThere(path: string): Uint8Array | undefined {
-  try {
-    return readFileSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
   }
 }

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { decodeAlarms, encodeAlarms, type KeptAlarm } from '../decide/alarm-states.ts';
-import { writeWhole } from './whole-file.ts';
+import { readIfThere, writeWhole } from './whole-file.ts';
 
 /** The alarms that are not normal, in one file, so that a restart neither forgets an alarm nor raises it again. */
 export class AlarmStore {
@@ -14,12 +13,10 @@ export class AlarmStore {
 
   /** @throws Error where the file is there and cannot be used */
   async read(): Promise<Map<string, KeptAlarm>> {
-    const text = await readFile(this.#path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      // A folder that cannot be is found out by the first write, and said then.
-      if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
-      throw error;
-    });
-    if (text === undefined) return new Map();
+    // A folder that cannot be is found out by the first write, and said then.
+    const bytes = await readIfThere(this.#path);
+    if (!bytes) return new Map();
+    const text = new TextDecoder().decode(bytes);
     const alarms = decodeAlarms(text);
     this.#saved = text;
     return alarms;

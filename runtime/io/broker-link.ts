@@ -112,7 +112,10 @@ export class BrokerLink {
   /** Listens to another topic with QoS 0, on this connection and those to come. */
   subscribe(topic: string): void {
     this.#identity = { ...this.#identity, subscriptions: { ...this.#identity.subscriptions, [topic]: { qos: 0 } } };
-    if (!this.online) return;
+    if (this.online) this.#listen(topic);
+  }
+
+  #listen(topic: string): void {
     this.#client?.subscribe(topic, { qos: 0 }, (error, granted) => {
       if (error || granted?.some(({ qos }) => (qos as number) > 2)) this.#trouble(`the broker refuses to send ${topic}`);
     });
@@ -207,11 +210,15 @@ export class BrokerLink {
       client.stream.on('drain', () => {
         if (client === this.#client && this.online) this.#events.onDrained?.();
       });
-      client.subscribe(this.#identity.subscriptions, (error, granted) => {
+      const { subscriptions } = this.#identity;
+      client.subscribe(subscriptions, (error, granted) => {
         if (client !== this.#client || ended) return;
         const refused = granted?.filter(({ qos }) => (qos as number) > 2).map(({ topic }) => topic) ?? [];
         if (error || refused.length > 0) this.#trouble(`the broker refuses to send ${refused.join(', ') || error?.message}`);
         this.health.connected = true;
+        // What was asked for, and what was given up, while the broker's answer was on its way.
+        for (const topic of Object.keys(this.#identity.subscriptions)) if (!Object.hasOwn(subscriptions, topic)) this.#listen(topic);
+        for (const topic of Object.keys(subscriptions)) if (!Object.hasOwn(this.#identity.subscriptions, topic)) client.unsubscribe(topic);
         this.#events.onOnline();
       });
     });

@@ -72,17 +72,18 @@ export class InferenceThread {
       wasmFolder: fileURLToPath(programs),
       adapter,
     };
-    worker.postMessage(start);
-    const first = await new Promise<FromWorker>((resolve, reject) => {
-      worker.once('message', resolve);
-      worker.once('error', reject);
-    });
-    if (first.kind === 'refused') throw new BundleRefusal(first.code as BundleRefusalCode, first.message);
-    if (first.kind !== 'ready') throw new Error(`the inference thread said ${first.kind} before it was ready`);
-    worker.removeAllListeners('error');
+    let ready: Extract<FromWorker, { kind: 'ready' }>;
+    try {
+      worker.postMessage(start);
+      ready = await proved(worker);
+    } catch (error) {
+      // A thread that nobody has keeps the process from ending.
+      await worker.terminate();
+      throw error;
+    }
     worker.on('error', onExit);
     worker.on('exit', (code) => onExit(new Error(`the inference thread ended with ${code}`)));
-    return new InferenceThread(worker, jobs, first);
+    return new InferenceThread(worker, jobs, ready);
   }
 
   get busy(): boolean {
@@ -143,4 +144,19 @@ export class InferenceThread {
     this.#worker.postMessage({ kind: 'stop' } satisfies ToWorker);
     await this.#worker.terminate();
   }
+}
+
+/** @throws BundleRefusal where the thread refuses its bundle, Error where it ends or says anything else */
+async function proved(worker: Worker): Promise<Extract<FromWorker, { kind: 'ready' }>> {
+  const first = await new Promise<FromWorker>((resolve, reject) => {
+    worker.once('message', resolve);
+    worker.once('error', reject);
+    worker.once('exit', (code) => reject(new Error(`the inference thread ended with ${code} before it was ready`)));
+  }).finally(() => {
+    // Not all of all events: the worker has some of its own, without which no message comes any more.
+    for (const event of ['error', 'exit']) worker.removeAllListeners(event);
+  });
+  if (first.kind === 'refused') throw new BundleRefusal(first.code as BundleRefusalCode, first.message);
+  if (first.kind !== 'ready') throw new Error(`the inference thread said ${first.kind} before it was ready`);
+  return first;
 }

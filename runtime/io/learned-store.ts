@@ -1,10 +1,11 @@
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { type BookEntry, ExampleBook } from '../adapt/example-book.ts';
 import { joinWindows } from '../adapt/raw-windows.ts';
 import { labelSchema } from '../contracts/label.ts';
+import { readIfThere, writeWhole } from './whole-file.ts';
 
 /** Ways back that are kept of a stream. */
 const LARGEST_HISTORY = 16;
@@ -75,7 +76,7 @@ export class LearnedStore {
       },
       metadata: { entries: JSON.stringify(told) },
     });
-    await replaceFile(this.#path(stream, 'labels.safetensors'), file);
+    await writeWhole(this.#path(stream, 'labels.safetensors'), file);
   }
 
   async readHistory(stream: string): Promise<LearnedHistory> {
@@ -89,10 +90,10 @@ export class LearnedStore {
     const before = new Set((await this.readHistory(stream)).versions.flatMap(namesOf));
     const after = new Set(kept.flatMap(namesOf));
     // The files first: the history names what is there.
-    for (const [name, bytes] of adapters) if (after.has(name)) await replaceFile(this.#path(stream, `${name}.safetensors`), bytes);
-    await replaceFile(
+    for (const [name, bytes] of adapters) if (after.has(name)) await writeWhole(this.#path(stream, `${name}.safetensors`), bytes);
+    await writeWhole(
       this.#path(stream, 'history.json'),
-      new TextEncoder().encode(JSON.stringify({ lastVersion: history.lastVersion, versions: kept } satisfies LearnedHistory)),
+      JSON.stringify({ lastVersion: history.lastVersion, versions: kept } satisfies LearnedHistory),
     );
     for (const name of before) if (!after.has(name)) await rm(this.#path(stream, `${name}.safetensors`), { force: true });
   }
@@ -108,26 +109,3 @@ export class LearnedStore {
 }
 
 const namesOf = ({ adapter, before }: LearnedVersion): string[] => (before === undefined ? [adapter] : [adapter, before]);
-
-async function readIfThere(path: string): Promise<Uint8Array | undefined> {
-  return readFile(path).then(
-    (bytes) => new Uint8Array(bytes),
-    (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return undefined;
-      throw error;
-    },
-  );
-}
-
-async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  const fresh = `${path}.new`;
-  const file = await open(fresh, 'w');
-  try {
-    await file.writeFile(bytes);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(fresh, path);
-}

@@ -28,7 +28,11 @@ export function connectPaced(
         const close = nowMs - lastMs < CLOSE_MS;
         lastMs = nowMs;
         onBytes((buffer as Buffer).subarray(0, count));
-        if (close) setTimeout(() => socket.resume(), PAUSE_MS);
+        if (close)
+          setTimeout(() => {
+            // Whoever paused it meanwhile says himself when he takes more.
+            if (!socket.isPaused()) socket.resume();
+          }, PAUSE_MS);
         return !close;
       },
     },

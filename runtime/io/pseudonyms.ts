@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { stat } from 'node:fs/promises';
+import { readIfThere, writeWhole } from './whole-file.ts';
 
 const KEY_BYTES = 32;
 /** Hexadecimal digits of a pseudonym: 80 bits, so that two names of a site never share one. */
@@ -11,17 +11,26 @@ const DIGITS = 20;
  * name by trying all there are. Whoever deletes the key file cuts every pseudonym off from its name for good.
  */
 export class Pseudonyms {
-  readonly #key: Buffer;
+  readonly #key: Uint8Array;
+
+  private constructor(key: Uint8Array) {
+    this.#key = key;
+  }
 
   /**
    * @param path of the key file, mode 600; made where it is not there
-   * @param onNotKept told why a new key cannot be kept: it then holds for this run alone
-   * @throws Error where others can read it or it is no key
+   * @param onTrouble told why the key cannot be used, or a new one not be kept: another then holds for this run alone
    */
-  constructor(path: string, onNotKept: (error: Error) => void) {
-    this.#key = readKey(path) ?? makeKey(path, onNotKept);
-    if (this.#key.length !== KEY_BYTES)
-      throw new Error(`${path} holds ${this.#key.length} bytes, a key has ${KEY_BYTES}; remove it for a new one`);
+  static async open(path: string, onTrouble: (error: Error) => void): Promise<Pseudonyms> {
+    const fresh = randomBytes(KEY_BYTES);
+    try {
+      const kept = await readKey(path);
+      if (kept) return new Pseudonyms(kept);
+      await writeWhole(path, fresh, 0o600);
+    } catch (error) {
+      onTrouble(error as Error);
+    }
+    return new Pseudonyms(fresh);
   }
 
   /**
@@ -34,21 +43,13 @@ export class Pseudonyms {
   }
 }
 
-function readKey(path: string): Buffer | undefined {
-  if (!existsSync(path)) return undefined;
-  const { mode } = statSync(path);
+/** @returns undefined where there is none @throws Error where others can read it or it is no key */
+async function readKey(path: string): Promise<Uint8Array | undefined> {
+  const key = await readIfThere(path);
+  if (!key) return undefined;
+  const { mode } = await stat(path);
   if (process.platform !== 'win32' && (mode & 0o077) !== 0)
     throw new Error(`${path} can be read by others (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${path}`);
-  return readFileSync(path);
-}
-
-function makeKey(path: string, onNotKept: (error: Error) => void): Buffer {
-  const key = randomBytes(KEY_BYTES);
-  try {
-    mkdirSync(dirname(path), { recursive: true });
-    writeFileSync(path, key, { mode: 0o600, flag: 'wx' });
-  } catch (error) {
-    onNotKept(error as Error);
-  }
+  if (key.length !== KEY_BYTES) throw new Error(`${path} holds ${key.length} bytes, a key has ${KEY_BYTES}; remove it for a new one`);
   return key;
 }

@@ -13,16 +13,11 @@ export interface LearningEvents {
   onTrouble(error: Error, stream?: string): void;
 }
 
-/**
- * Learning from labels on this gateway, where the configuration wants it. A disk that is full or read-only costs what could be learned, not the decisions.
- *
- * @param relearn called where a stream is decided with another adapter from now on
- */
+/** Learning from labels on this gateway, where the configuration wants it. A disk that is full or read-only costs what could be learned, not the decisions. */
 export async function startLearning(
   configuration: GatewayConfiguration,
   programs: URL,
   loop: DecisionLoop,
-  relearn: (stream: string) => void,
   { tell, onReport, onTrouble }: LearningEvents,
 ): Promise<Learning | undefined> {
   const { site, gateway, engine, stateFolder, learn: settings } = configuration;
@@ -44,11 +39,7 @@ export async function startLearning(
       },
       bundle: () => ({ digest: loop.status().bundle!.digest, folder: loop.bundleFolder }),
       adapterOf: (stream) => loop.adapterFile(stream),
-      setAdapter: (stream, bytes) => {
-        const digest = loop.setAdapter(stream, bytes);
-        relearn(stream);
-        return digest;
-      },
+      setAdapter: (stream, bytes) => loop.setAdapter(stream, bytes),
     },
     {
       onReceipt: (receipt) => tell(topics.labelled(receipt.stream), Buffer.from(JSON.stringify(receipt))),

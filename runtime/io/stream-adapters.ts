@@ -5,7 +5,7 @@ import type { StreamGateway } from '../stream/stream-gateway.ts';
 import type { AdapterStore } from './adapter-store.ts';
 import type { InferenceThread } from './inference-thread.ts';
 
-type Store = Pick<AdapterStore, 'read' | 'write' | 'remove'>;
+type Store = Pick<AdapterStore, 'read' | 'write' | 'remove' | 'sync'>;
 
 /**
  * Brings adapters to where they are used: the row of the adapter bank that follows the stream's slot. A stream that goes gives its row back; the file
@@ -19,7 +19,9 @@ export class StreamAdapters {
   /** SHA-256 of the files whose numbers are in the bank, by stream. */
   readonly #held = new Map<string, string>();
   /** Given, and not on disk yet. */
-  readonly #unsaved = new Map<string, Uint8Array>();
+  #unsaved = new Map<string, Uint8Array>();
+  /** What was given last and could not be kept, by stream. */
+  #unkept = new Map<string, Error>();
   /** Writes follow each other, so that the last one stays. */
   #saving: Promise<void> = Promise.resolve();
 
@@ -39,7 +41,9 @@ export class StreamAdapters {
   /** The same files for another inference thread: those that fit its bundle are used. To be called when it takes over. */
   movedTo(inference: Pick<InferenceThread, 'setAdapter'>, manifest: Manifest): StreamAdapters {
     const moved = new StreamAdapters(inference, manifest, this.#store, this.#onError);
-    for (const [stream, bytes] of this.#unsaved) moved.#unsaved.set(stream, bytes);
+    // The same maps: what is being written now is crossed out when it is.
+    moved.#unsaved = this.#unsaved;
+    moved.#unkept = this.#unkept;
     moved.#saving = this.#saving;
     return moved;
   }
@@ -94,8 +98,15 @@ export class StreamAdapters {
   }
 
   /** Resolves when what was given is on disk, or is known not to be. */
-  async saved(): Promise<void> {
+  async settled(): Promise<void> {
     await this.#saving;
+  }
+
+  /** Resolves when what a stream was given last is on disk. @throws Error of the file system where it is not */
+  async saved(stream: string): Promise<void> {
+    await this.#saving;
+    const error = this.#unkept.get(stream);
+    if (error) throw error;
   }
 
   /** The file that a stream has, or would be decided with if it came. */
@@ -126,17 +137,26 @@ export class StreamAdapters {
 
   #remove(stream: string): void {
     this.#unsaved.delete(stream);
-    const remove = (store: Store) => {
-      if (!this.#unsaved.has(stream)) store.remove(stream);
-    };
     // At once, for it is read again in a moment; and behind a write that is under way.
-    if (this.#store) remove(this.#store);
-    this.#queue(stream, remove);
+    this.#store?.remove(stream);
+    this.#queue(stream, async (store) => {
+      if (this.#unsaved.has(stream)) return;
+      store.remove(stream);
+      await store.sync();
+    });
   }
 
   #queue(stream: string, work: (store: Store) => void | Promise<void>): void {
     const store = this.#store;
     if (!store) return;
-    this.#saving = this.#saving.then(() => work(store)).catch((error: Error) => this.#onError(error, stream));
+    this.#saving = this.#saving
+      .then(() => work(store))
+      .then(
+        () => void this.#unkept.delete(stream),
+        (error: Error) => {
+          this.#unkept.set(stream, error);
+          this.#onError(error, stream);
+        },
+      );
   }
 }

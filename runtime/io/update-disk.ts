@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { constants, createReadStream } from 'node:fs';
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { readIfThere, syncFolder, unlessMissing } from './whole-file.ts';
 
 /** What updates ask of a disk, in steps so small that a power cut between any two of them can be tried. */
 export interface UpdateDisk {
@@ -28,7 +29,7 @@ export interface UpdateDisk {
 const NO_LINKS = new Set(['EXDEV', 'EPERM', 'ENOTSUP', 'ENOSYS', 'EMLINK']);
 
 export const nodeDisk: UpdateDisk = {
-  read: (path) => readFile(path).catch(unlessMissing),
+  read: readIfThere,
   async digest(path) {
     const hash = createHash('sha256');
     try {
@@ -69,16 +70,7 @@ export const nodeDisk: UpdateDisk = {
     });
   },
   remove: (path) => rm(path, { recursive: true, force: true }),
-  async syncFolder(folder) {
-    // Windows cannot open a folder, and needs not.
-    if (process.platform === 'win32') return;
-    const handle = await open(folder, 'r');
-    try {
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-  },
+  syncFolder,
 };
 
 /** Replaces a file as a whole: whenever the power goes, the old one is there or the new one. */
@@ -90,8 +82,4 @@ export async function replaceFile(disk: UpdateDisk, path: string, bytes: Uint8Ar
   await disk.sync(fresh);
   await disk.rename(fresh, path);
   await disk.syncFolder(dirname(path));
-}
-
-function unlessMissing(error: NodeJS.ErrnoException): undefined {
-  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 }

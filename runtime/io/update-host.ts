@@ -16,7 +16,7 @@ export interface UpdateHost {
   adapterOf(stream: string): Uint8Array | undefined;
   /** Lets another bundle decide. @param folder undefined for the configuration's */
   swap(folder: string | undefined): Promise<void>;
-  /** Resolves when the adapter decides and is on disk. */
+  /** Resolves when the adapter decides and is on disk. @throws Error of the file system where it decides and is not */
   setAdapter(stream: string, bytes: Uint8Array | undefined): Promise<void>;
   /** Runs a bundle, or the active one with another adapter, beside what decides. */
   startTrial(
@@ -24,14 +24,12 @@ export interface UpdateHost {
   ): Promise<Pick<UpdateTrial, 'digest' | 'warmUp' | 'shadow' | 'stop'>>;
 }
 
-/** @param factoryFolder bundle of the configuration @param activeFolder bundle that decides at the start */
+/** @param factoryFolder bundle of the configuration */
 export function loopHost(
   loop: DecisionLoop,
   factoryFolder: string,
-  activeFolder: string,
-  { engine, programs }: Pick<InferenceOptions, 'engine' | 'programs'>,
+  { engine, threads, programs }: Pick<InferenceOptions, 'engine' | 'threads' | 'programs'>,
 ): UpdateHost {
-  let folder = activeFolder;
   return {
     running: () => ({ bundle: loop.status().bundle!.digest, base: loop.manifest.base }),
     adapters: () => loop.status().running!.adapters,
@@ -39,21 +37,21 @@ export function loopHost(
       const { windowsDecided, windowsRefused } = loop.status().ledger!;
       return { decided: windowsDecided, unanswered: windowsRefused.failed + windowsRefused.notFinite };
     },
-    adapterOf: (stream) => loop.rowsOf(stream).adapter,
+    adapterOf: (stream) => loop.keptAdapter(stream),
     async swap(next = factoryFolder) {
-      if (next === folder) return;
+      // By its digest too: a slot is written over while another bundle decides.
+      if (next === loop.bundleFolder && (await readManifest(next)).digest === loop.status().bundle!.digest) return;
       await loop.swap(next);
-      folder = next;
     },
     async setAdapter(stream, bytes) {
       loop.setAdapter(stream, bytes);
-      await loop.adaptersSaved();
+      await loop.adapterSaved(stream);
     },
     async startTrial(of) {
-      const common = { active: loop, engine, programs };
+      const common = { active: loop, engine, threads, programs };
       if ('folder' in of)
         return UpdateTrial.start({ ...common, bundleFolder: of.folder, manifest: (await readManifest(of.folder)).manifest });
-      return UpdateTrial.start({ ...common, bundleFolder: folder, manifest: loop.manifest, adapter: of });
+      return UpdateTrial.start({ ...common, bundleFolder: loop.bundleFolder, manifest: loop.manifest, adapter: of });
     },
   };
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 import { CHUNK_BYTES } from '../contracts/chunk.ts';
 import { ChunkMap } from '../update/chunk-map.ts';
+import { UpdateRefusalError } from '../update/refusal.ts';
 import { replaceFile, type UpdateDisk } from './update-disk.ts';
 
 const OBJECT = /^[0-9a-f]{64}$/;
@@ -106,8 +107,10 @@ export class PartialObject {
     return this.#waiting.size + this.#inWriting;
   }
 
-  /** Takes a chunk; it is written when enough have come or a moment has passed. */
+  /** Takes a chunk; it is written when enough have come or a moment has passed. @throws UpdateRefusalError update/disk after a write that failed */
   write(index: number, bytes: Uint8Array): void {
+    // What the disk does not take is not to be fetched either.
+    if (this.#error) throw new UpdateRefusalError('update/disk', this.#error.message, { cause: this.#error });
     // The payload's memory is the connection's.
     this.#waiting.set(index, bytes.slice());
     if (this.#waiting.size >= FLUSH_CHUNKS) void this.flush().catch(() => {});

@@ -79,6 +79,7 @@ export class UpdateService {
         this.#dispatch({ kind: 'spent', bytes });
       },
       onMisfit: (error) => options.onTrouble('target', error.message),
+      onUnkept: (error) => options.onTrouble('trust', error.message),
     });
     this.#repeat = setInterval(() => this.#sayAgain(), REPEAT_MS);
     const { machine, effects } = startMachine(record, host.running());

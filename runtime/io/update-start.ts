@@ -1,7 +1,12 @@
-import { afterStart, afterUnproved } from '../update/machine.ts';
+import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
+import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { activeSlot, type UpdateRecord } from '../update/record.ts';
+import { afterStart, afterUnproved, afterUnstarted } from '../update/revert.ts';
 import type { AdapterStore } from './adapter-store.ts';
 import type { UpdateStorage } from './update-storage.ts';
+
+/** Starts of one bundle that fail for a reason that is not the bundle's, after which the one before it is tried. */
+const MOST_TRIES = 2;
 
 /** What decides, as far as a start must know it. */
 interface Deciding {
@@ -18,7 +23,8 @@ export interface ProvedStart<T> {
 
 /**
  * Starts the bundle that the pointer names; where that cannot be proved on this machine, the one that decided before it, and at last the
- * configuration's. So a gateway is never without a model, and no model decides that is not what was signed.
+ * configuration's. So a gateway is never without a model, and no model decides that is not what was signed. A bundle that is refused is not installed
+ * again; one that could not be started for another reason is, with the next timestamp.
  *
  * @param start proves the bundle in a folder by its digests and known answers, and makes it ready to decide
  * @param onTrouble something is not as it should be, and the gateway goes on
@@ -27,7 +33,7 @@ export interface ProvedStart<T> {
 export async function startProved<T extends Deciding>(
   storage: UpdateStorage,
   factoryFolder: string,
-  adapters: Pick<AdapterStore, 'write' | 'remove'>,
+  adapters: Pick<AdapterStore, 'read' | 'write' | 'remove'>,
   start: (folder: string) => Promise<T>,
   onTrouble: (error: string) => void,
 ): Promise<ProvedStart<T>> {
@@ -39,7 +45,7 @@ export async function startProved<T extends Deciding>(
   };
   // Counted before anything runs: what ends this process must have left its trace.
   if (record !== before) await save();
-  for (;;) {
+  for (let tries = 1; ; tries++) {
     const slot = activeSlot(record);
     const folder = storage.activeFolder(record) ?? factoryFolder;
     try {
@@ -47,26 +53,34 @@ export async function startProved<T extends Deciding>(
       const digest = loop.status().bundle?.digest;
       if (!slot || digest === slot.digest) return { loop, record, folder };
       await loop.stop();
-      throw new Error(`${folder} holds bundle ${digest?.slice(0, 12)} where ${slot.digest.slice(0, 12)} should decide`);
+      throw new BundleRefusal(
+        'bundle/manifest',
+        `${folder} holds bundle ${digest?.slice(0, 12)} where ${slot.digest.slice(0, 12)} should decide`,
+      );
     } catch (error) {
       if (!slot) throw error;
       const { message } = error as Error;
       onTrouble(`${slot.deployment} cannot decide: ${message}`);
-      record = await settleAdapters(afterUnproved(record, `update/bundle: ${message}`), storage, adapters, onTrouble);
+      const refused = error instanceof BundleRefusal;
+      // Memory, handles and disks have bad moments, which say nothing of the bundle.
+      if (!refused && tries < MOST_TRIES) continue;
+      tries = 0;
+      const next = refused ? afterUnproved(record, `update/bundle: ${message}`) : afterUnstarted(record);
+      record = await settleAdapters(next, storage, adapters, onTrouble);
       await save();
     }
   }
 }
 
-/** Adapters that were on their way to where they decide when the power went. */
+/** Adapters that were on their way to where they decide when the power went, and those that a disk has spoilt since. */
 async function settleAdapters(
   record: UpdateRecord,
   storage: UpdateStorage,
-  adapters: Pick<AdapterStore, 'write' | 'remove'>,
+  adapters: Pick<AdapterStore, 'read' | 'write' | 'remove'>,
   onTrouble: (error: string) => void,
 ): Promise<UpdateRecord> {
-  if (record.unsettled.length === 0) return record;
-  for (const stream of record.unsettled) {
+  const spoilt = Object.keys(record.adapters).filter((stream) => isSpoilt(adapters, stream));
+  for (const stream of new Set([...record.unsettled, ...spoilt])) {
     const inUse = record.adapters[stream];
     try {
       const bytes = inUse && (await storage.objects.proves(inUse.digest)) ? await storage.objects.read(inUse.digest) : undefined;
@@ -77,5 +91,16 @@ async function settleAdapters(
       return record;
     }
   }
-  return { ...record, unsettled: [] };
+  return record.unsettled.length === 0 ? record : { ...record, unsettled: [] };
+}
+
+/** Whether a stream's file is no adapter. One that is another than was pushed is what the gateway has learned since, and none was taken back. */
+function isSpoilt(adapters: Pick<AdapterStore, 'read'>, stream: string): boolean {
+  try {
+    const bytes = adapters.read(stream);
+    if (bytes) decodeSafetensors(bytes, 'the adapter');
+    return false;
+  } catch {
+    return true;
+  }
 }

@@ -2,10 +2,9 @@ import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { Budget } from '../update/budget.ts';
 import type { UpdateEffect, UpdateEvent } from '../update/machine.ts';
-import { wantedBy } from '../update/plan.ts';
+import { misfits, wantedBy } from '../update/plan.ts';
 import { activeSlot, type Slot, type UpdateRecord, type Wanted } from '../update/record.ts';
 import { type UpdateRefusalCode, UpdateRefusalError } from '../update/refusal.ts';
-import { desiredState } from '../update/trust/desired-state.ts';
 import type { UpdateTrust } from '../update/trust/refresh.ts';
 import { Download, type DownloadProgress } from './update-download.ts';
 import type { ChunkSink, UpdateFetcher } from './update-fetcher.ts';
@@ -36,13 +35,15 @@ export interface UpdateStepsOptions {
   readonly onSpent: (bytes: number) => void;
   /** Targets that are meant for this gateway and cannot run here, each time that the metadata are read. */
   readonly onMisfit: (error: Error) => void;
+  /** The verified metadata are not on disk: after a restart they are fetched again. */
+  readonly onUnkept: (error: Error) => void;
 }
 
 /** Does what the machine asks for, one effect at a time, and says what came of it. */
 export class UpdateSteps {
   readonly #options: UpdateStepsOptions;
   #trial: Awaited<ReturnType<UpdateHost['startTrial']>> | undefined;
-  /** Moved for metadata since the last update began: the next one pays for it. */
+  /** Moved by the latest look at the metadata: the update that it finds pays for it, and not for those that concerned other gateways. */
   #metadataBytes = 0;
 
   constructor(options: UpdateStepsOptions) {
@@ -51,7 +52,7 @@ export class UpdateSteps {
 
   /** Fetches and verifies metadata. Never throws. */
   async refresh(timestamp: Uint8Array, signal: AbortSignal): Promise<UpdateEvent> {
-    const { trust, storage, gateway, host, onMisfit } = this.#options;
+    const { trust, storage, gateway, host, onMisfit, onUnkept } = this.#options;
     const budget = new Budget(METADATA_BUDGET_BYTES);
     try {
       const refresh = trust.refresh(timestamp, Date.now());
@@ -59,16 +60,15 @@ export class UpdateSteps {
       while (!step.done) step = refresh.next(await this.#metadata(step.value.object, step.value.maxBytes, budget, signal));
       const { targets, refusals } = step.value;
       const platform = `${process.platform}-${process.arch}`;
-      const misfits = desiredState(targets, { gateway, platform, base: host.running().base }).refusals;
-      for (const refusal of [...refusals, ...misfits]) onMisfit(refusal);
       const wanted = targets.map(({ target, sha256, length }) => ({ target, sha256, length }));
+      for (const refusal of [...refusals, ...misfits(wanted, gateway, platform, host.running())]) onMisfit(refusal);
       return { kind: 'trusted', wanted: wantedBy(wanted, gateway, platform) };
     } catch (error) {
       const { code, message } = error as { code?: string; message: string };
       return { kind: 'untrusted', error: `${code?.startsWith('update/') ? code : 'update/metadata'}: ${message}` };
     } finally {
-      this.#metadataBytes += budget.spentBytes;
-      await storage.writeTrust(trust.record).catch(() => {});
+      this.#metadataBytes = budget.spentBytes;
+      await storage.writeTrust(trust.record).catch(onUnkept);
     }
   }
 
@@ -202,7 +202,7 @@ export class UpdateSteps {
   }
 }
 
-/** The refusal that an error of a step is; undefined where it is none, but a defect. */
+/** The refusal that an error of a step is. One that names none of its own is the fault of the candidate. */
 export function refusalOf(error: unknown, effect: UpdateEffect['kind']): { readonly code: UpdateRefusalCode; readonly error: string } {
   const { message } = error as Error;
   if (error instanceof UpdateRefusalError) return { code: error.code, error: message };

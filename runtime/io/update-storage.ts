@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { z } from 'zod';
 import { type BundleObject, bundleObjects, MANIFEST } from '../update/bundle-objects.ts';
 import {
   activeSlot,
@@ -16,6 +17,18 @@ import type { TrustRecord } from '../update/trust/trusted-metadata.ts';
 import { replaceFile, type UpdateDisk } from './update-disk.ts';
 import { ObjectStore } from './update-objects.ts';
 
+/** Files of the metadata by their names, base64; one that is none, or a time that is none, is as if it were not there. */
+const trustSchema = z
+  .object({ referenceTimeMs: z.number().int().nonnegative().optional().catch(undefined) })
+  .catchall(z.base64().catch(''));
+
+/** The metadata as they were found on disk. */
+export type KeptTrust = Partial<Omit<TrustRecord, 'referenceTimeMs'>> & {
+  readonly referenceTimeMs: number;
+  /** Why it is not all that was kept. */
+  readonly damage?: string;
+};
+
 /**
  * What updates keep in the gateway's folder of state:
  *
@@ -32,6 +45,7 @@ export class UpdateStorage {
   readonly #slots: string;
   readonly #pointer: string;
   readonly #trust: string;
+  #trustOnDisk: string | undefined;
 
   constructor(disk: UpdateDisk, stateFolder: string) {
     this.#disk = disk;
@@ -96,33 +110,45 @@ export class UpdateStorage {
     await this.objects.collect(needed);
   }
 
-  /** The metadata as last verified; undefined before the first time, and where a disk has spoilt them. */
-  async readTrust(): Promise<TrustRecord | undefined> {
+  /** The metadata as last verified; undefined before the first time. Of a file that a disk has spoilt, what can still be read of it. */
+  async readTrust(): Promise<KeptTrust | undefined> {
     const bytes = await this.#disk.read(this.#trust);
     if (!bytes) return undefined;
-    try {
-      const { referenceTimeMs, ...files } = JSON.parse(new TextDecoder().decode(bytes)) as Record<string, string> & {
-        referenceTimeMs: number;
-      };
-      const decoded = Object.entries(files).map(([name, text]) => [name, new Uint8Array(Buffer.from(text, 'base64'))]);
-      return { ...Object.fromEntries(decoded), referenceTimeMs } as TrustRecord;
-    } catch {
-      return undefined;
-    }
+    const text = new TextDecoder().decode(bytes);
+    const parsed = trustSchema.safeParse(parseJson(text));
+    if (!parsed.success) return { damage: `${this.#trust} is not what was written`, referenceTimeMs: 0 };
+    this.#trustOnDisk = text;
+    const { referenceTimeMs, ...files } = parsed.data;
+    const decoded = Object.entries(files).map(([name, file]) => [name, new Uint8Array(Buffer.from(file, 'base64'))]);
+    return {
+      ...(Object.fromEntries(decoded) as Omit<TrustRecord, 'referenceTimeMs'>),
+      referenceTimeMs: referenceTimeMs ?? 0,
+      damage: referenceTimeMs === undefined ? `${this.#trust} knows no time` : undefined,
+    };
   }
 
-  /** All of it at once, so that the parts always belong together. */
+  /** All of it at once, so that the parts always belong together; what is there already is not written again. */
   async writeTrust({ referenceTimeMs, ...files }: TrustRecord): Promise<void> {
     const encoded = Object.entries(files).flatMap(([name, bytes]) =>
       bytes ? [[name, Buffer.from(bytes as Uint8Array).toString('base64')]] : [],
     );
     const text = JSON.stringify({ ...Object.fromEntries(encoded), referenceTimeMs });
+    if (text === this.#trustOnDisk) return;
     await replaceFile(this.#disk, this.#trust, new TextEncoder().encode(text));
+    this.#trustOnDisk = text;
   }
 
   async #prove(object: string): Promise<void> {
     // Not final: what the disk has spoilt is fetched again.
     if (!(await this.objects.proves(object)))
       throw new UpdateRefusalError('update/disk', `${this.objects.path(object)} is not what was written`);
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }

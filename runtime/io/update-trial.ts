@@ -26,10 +26,13 @@ export interface ActiveModel {
   readonly manifest: Manifest;
   readonly memory: StreamMemory;
   setTap(tap: ((job: WindowJob, decided: string) => void) | undefined): void;
-  rowsOf(stream: string): { readonly reference?: Float32Array; readonly adapter?: Uint8Array };
+  referenceOf(stream: string): Float32Array | undefined;
+  /** SHA-256 of the adapter that a stream is decided with, and its file. */
+  adapterOf(stream: string): string | undefined;
+  adapterFile(stream: string): Uint8Array | undefined;
 }
 
-export interface TrialOptions extends Pick<InferenceOptions, 'engine' | 'programs'> {
+export interface TrialOptions extends Pick<InferenceOptions, 'engine' | 'threads' | 'programs'> {
   readonly active: ActiveModel;
   /** Of the candidate, or for an adapter of the active model. */
   readonly bundleFolder: string;
@@ -44,11 +47,13 @@ export class UpdateTrial {
   readonly #residentBefore: number;
   readonly #comparable: boolean;
   readonly #sameBase: boolean;
-  /** Rows of the banks that were written, by stream and slot. */
-  readonly #rows = new Set<string>();
+  /** What lies in the rows of the banks: a stream may be commissioned, or be given another adapter, while its windows are compared. */
+  readonly #adapterRows = new Map<number, string>();
+  readonly #referenceRows = new Map<number, Float32Array>();
   /** Rejects when the thread ends unasked. */
   readonly #died: Promise<never>;
-  #latenciesMs: number[] = [];
+  /** Measured before the shadow: what the gateway takes for other things meanwhile is not the candidate's. */
+  #warm: WarmUpReport = { latencyMs: Number.NaN, memoryBytes: 0 };
 
   private constructor(options: TrialOptions, thread: InferenceThread, died: Promise<never>, residentBefore: number, comparable: boolean) {
     this.#options = options;
@@ -61,7 +66,7 @@ export class UpdateTrial {
 
   /** Resolves when the candidate has given its known answers on this machine. @throws BundleRefusal */
   static async start(options: TrialOptions): Promise<UpdateTrial> {
-    const { active, bundleFolder, manifest, adapter, engine, programs } = options;
+    const { active, bundleFolder, manifest, adapter, engine, threads, programs } = options;
     const { recipe } = manifest;
     const { shape } = active.memory;
     const comparable = shape.window === recipe.window && shape.channels === recipe.channels.length;
@@ -74,8 +79,10 @@ export class UpdateTrial {
     });
     // Looked at by each run; between two of them nobody does.
     died.catch(() => {});
-    const thread = await InferenceThread.start({ bundleFolder, memory, engine, programs, adapter: adapter?.bytes }, (error) =>
-      onExit(error),
+    // Not paced: at the lowest priority it may be slow, and its back-up must not answer for it.
+    const thread = await InferenceThread.start(
+      { bundleFolder, memory, engine, threads, paced: false, programs, adapter: adapter?.bytes },
+      (error) => onExit(error),
     );
     return new UpdateTrial(options, thread, died, residentBefore, comparable);
   }
@@ -95,8 +102,8 @@ export class UpdateTrial {
       latenciesMs.push(runMs);
       await pause(runMs / DUTY - runMs, signal);
     }
-    this.#latenciesMs = latenciesMs;
-    return this.#measured();
+    this.#warm = { latencyMs: p99(latenciesMs), memoryBytes: Math.max(0, process.memoryUsage.rss() - this.#residentBefore) };
+    return this.#warm;
   }
 
   /**
@@ -113,7 +120,7 @@ export class UpdateTrial {
         'update/recipe',
         'reads windows that the active model does not, and its thresholds ask for agreement with that',
       );
-    if (!this.#comparable || limits.shadowWindows === 0) return comparison.report(this.#measured());
+    if (!this.#comparable || limits.shadowWindows === 0) return comparison.report(this.#warm);
     this.#thread.toBackground();
     const untilMs = performance.now() + 1000 * limits.shadowSeconds;
     let waiting: { job: WindowJob; decided: string }[] = [];
@@ -130,7 +137,7 @@ export class UpdateTrial {
     } finally {
       active.setTap(undefined);
     }
-    return comparison.report(this.#measured());
+    return comparison.report(this.#warm);
   }
 
   async stop(): Promise<void> {
@@ -162,22 +169,28 @@ export class UpdateTrial {
 
   /** A live window for the candidate: with the stream's own rows where they fit its base. */
   #jobOf(job: WindowJob): WindowJob {
-    const { active, manifest, adapter } = this.#options;
+    const { active, adapter } = this.#options;
     if (!this.#sameBase) return { ...job, adapter: 0, reference: 0 };
     const row = job.stream + 1;
-    const rows = active.rowsOf(job.name);
-    const bytes = adapter?.bytes ?? (job.adapter > 0 ? rows.adapter : undefined);
-    const key = `${job.name}/${row}`;
-    if (!this.#rows.has(key)) {
-      this.#rows.add(key);
-      if (bytes)
-        this.#thread.setAdapter(
-          row,
-          Float32Array.from(bankRow(manifest.adapter, bankLayout(manifest), readAdapter({ manifest }, bytes, 'adapter'))),
-        );
-      if (rows.reference && job.reference > 0) this.#thread.setReference(row, rows.reference);
+    let digest = adapter ? CANDIDATE : job.adapter > 0 ? active.adapterOf(job.name) : undefined;
+    if (digest !== undefined && this.#adapterRows.get(row) !== digest) {
+      const bytes = adapter?.bytes ?? active.adapterFile(job.name);
+      if (bytes) this.#writeAdapter(row, bytes, digest);
+      else digest = undefined;
     }
-    return { ...job, adapter: bytes ? row : 0 };
+    const reference = job.reference > 0 ? active.referenceOf(job.name) : undefined;
+    if (reference && this.#referenceRows.get(row) !== reference) {
+      this.#thread.setReference(row, reference);
+      this.#referenceRows.set(row, reference);
+    }
+    return { ...job, adapter: digest === undefined ? 0 : row, reference: reference ? row : 0 };
+  }
+
+  #writeAdapter(row: number, bytes: Uint8Array, digest: string): void {
+    const { manifest } = this.#options;
+    const flat = readAdapter({ manifest }, bytes, 'adapter');
+    this.#thread.setAdapter(row, Float32Array.from(bankRow(manifest.adapter, bankLayout(manifest), flat)));
+    this.#adapterRows.set(row, digest);
   }
 
   async #run(jobs: readonly WindowJob[], signal: AbortSignal): Promise<number> {
@@ -189,11 +202,10 @@ export class UpdateTrial {
     if (failure !== undefined) throw new UpdateRefusalError('update/engine', `the candidate failed on live windows: ${failure}`);
     return runMs;
   }
-
-  #measured(): WarmUpReport {
-    return { latencyMs: p99(this.#latenciesMs), memoryBytes: Math.max(0, process.memoryUsage.rss() - this.#residentBefore) };
-  }
 }
+
+/** Stands for the digest of the adapter on trial. */
+const CANDIDATE = 'candidate';
 
 /** A window of the first slot, whatever lies there: the time of a run does not depend on it. */
 const SILENT_JOB: WindowJob = {

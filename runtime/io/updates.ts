@@ -4,6 +4,7 @@ import { readManifest } from '../../models/bundle/bundle.ts';
 import type { DecisionLoop, DecisionLoopOptions } from '../decision-loop.ts';
 import { UpdateTrust } from '../update/trust/refresh.ts';
 import { TrustRefusal } from '../update/trust/refusal.ts';
+import type { TrustRecord } from '../update/trust/trusted-metadata.ts';
 import { BUILT_MS } from '../version.ts';
 import { AdapterStore } from './adapter-store.ts';
 import { BrokerLink } from './broker-link.ts';
@@ -50,7 +51,7 @@ export class Updates {
    */
   async connect(loop: DecisionLoop, clientId: string, mayWork: () => boolean): Promise<void> {
     const { site, gateway, broker, bundle } = this.#configuration;
-    const { record, folder } = this.#started!;
+    const { record } = this.#started!;
     const trust = await this.#trust();
     const link = new BrokerLink(
       broker.url,
@@ -64,7 +65,7 @@ export class Updates {
       },
     );
     this.#link = link;
-    const host = loopHost(loop, bundle, folder, this.#options);
+    const host = loopHost(loop, bundle, this.#options);
     const onTrouble = (kind: string, error: string) => this.#warn(kind, error);
     this.#service = new UpdateService({ site, gateway, trust, storage: this.#storage, record, host, link, mayWork, onTrouble });
   }
@@ -77,14 +78,17 @@ export class Updates {
   async #trust(): Promise<UpdateTrust> {
     const { site, update } = this.#configuration;
     const kept = await this.#storage.readTrust();
+    if (kept?.damage) this.#warn('trust', `${kept.damage}: what it knew of older versions is lost`);
+    const { damage: _, ...left } = kept ?? { referenceTimeMs: 0 };
+    if (left['root.json'])
+      try {
+        return new UpdateTrust(site, left as TrustRecord, BUILT_MS);
+      } catch (error) {
+        this.#warn('trust', (error as Error).message);
+      }
     try {
-      if (kept) return new UpdateTrust(site, kept, BUILT_MS);
-    } catch (error) {
-      // What a disk has spoilt is fetched again, from the root that the gateway was installed with.
-      this.#warn('trust', (error as Error).message);
-    }
-    try {
-      return new UpdateTrust(site, { 'root.json': await readFile(update!.root), referenceTimeMs: 0 }, BUILT_MS);
+      // What a disk has spoilt is fetched again, from the root that the gateway was installed with; the time and what else is left still bind.
+      return new UpdateTrust(site, { ...left, 'root.json': await readFile(update!.root) }, BUILT_MS);
     } catch (cause) {
       if (!(cause instanceof TrustRefusal)) throw cause;
       throw new ConfigurationRefusal(`update: root: ${update!.root}: ${cause.message}; copy the repository's root.json again`, { cause });

@@ -12,10 +12,8 @@ import {
   withFailed,
 } from './record.ts';
 import { UPDATE_REFUSALS, type UpdateRefusalCode, UpdateRefusalError } from './refusal.ts';
+import { revert, withStream } from './revert.ts';
 import { checkShadow, checkWarmUp, type WarmUpReport } from './thresholds.ts';
-
-/** Starts that end badly while something unconfirmed runs, after which it is given up. Source: AWS Greengrass nucleus. */
-const MOST_CRASHES = 3;
 
 /** What an update is about, for those who watch. */
 export interface UpdateSubject {
@@ -50,8 +48,7 @@ export type UpdateEvent =
   | { readonly kind: 'untrusted'; readonly error: string }
   /** All objects of the update are in the store. */
   | { readonly kind: 'fetched' }
-  /** They are whole and fit each other. */
-  /** `replaces`: the adapter whose place it takes, now in the store */
+  /** They are whole and fit each other. `replaces`: the adapter whose place it takes, now in the store. */
   | { readonly kind: 'verified'; readonly slot?: Slot; readonly replaces?: string }
   /** The candidate runs beside the active model and gives its known answers. */
   | { readonly kind: 'answered' }
@@ -91,26 +88,6 @@ export interface Step {
 const RESTING: ReadonlySet<UpdatePhase> = new Set(['idle', 'confirmed', 'rolledBack', 'refused']);
 /** Between the decision for an update and the moment from which it decides. */
 const PREPARING: ReadonlySet<UpdatePhase> = new Set(['fetch', 'verify', 'answers', 'warmup', 'shadow']);
-
-/** After a start: counts it where something unconfirmed was at work, and gives that up after the third. To be called once, before anything is run. */
-export function afterStart(record: UpdateRecord): UpdateRecord {
-  const { trial, current, boots } = record;
-  if (!trial && !current?.probing) return record.boots === 0 ? record : { ...record, boots: 0 };
-  if (boots + 1 < MOST_CRASHES) return { ...record, boots: boots + 1, current: current && { ...current, probing: false } };
-  const error = `update/crash: ${MOST_CRASHES} starts ended badly with it on trial`;
-  if (trial) return revert(record, error);
-  return withFailed({ ...record, current: undefined, boots: 0 }, current!.wanted.target.deployment, error);
-}
-
-/** The bundle that should decide cannot be proved on this machine: the one to try instead. @throws Error where it was the configuration's own */
-export function afterUnproved(record: UpdateRecord, error: string): UpdateRecord {
-  const { active, slots, trial } = record;
-  if (active === 'factory') throw new Error('there is nothing to go back to');
-  if (trial?.kind === 'bundle') return revert(record, error);
-  const other = freeSlot(record);
-  const failed = withFailed(record, slots[active]!.deployment, error);
-  return { ...failed, active: slots[other] ? other : 'factory', slots: { ...slots, [active]: undefined } };
-}
 
 /** The machine after a start, with the bundle that was proved. */
 export function startMachine(record: UpdateRecord, running: Running): Step {
@@ -231,8 +208,12 @@ function untrusted(machine: UpdateMachine, error: string): Step {
 function goOn(machine: UpdateMachine, effects: readonly UpdateEffect[]): Step {
   const plan = nextPlan(machine.record, machine.running, machine.wanted);
   switch (plan.kind) {
-    case 'none':
-      return { machine, effects };
+    case 'none': {
+      const { record } = machine;
+      // What was refused for the time being and is wanted no more: its objects may go.
+      if (!record.current) return { machine, effects };
+      return { machine: { ...machine, record: { ...record, current: undefined } }, effects: [...effects, { kind: 'collect' }] };
+    }
     case 'already':
       return goOn(alreadyThere(machine, plan.wanted), effects);
     case 'install':
@@ -371,7 +352,7 @@ function fail(machine: UpdateMachine, code: UpdateRefusalCode, message: string):
   const { phase, record } = machine;
   if (phase === 'active' && record.trial) {
     const rolledBack: UpdateMachine = { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: revert(record, error), error };
-    return { machine: rolledBack, effects: [{ kind: 'activate' }, { kind: 'collect' }] };
+    return { machine: rolledBack, effects: [{ kind: 'cancel' }, { kind: 'activate' }, { kind: 'collect' }] };
   }
   if (!PREPARING.has(phase)) return stay(machine);
   const { current } = record;
@@ -384,22 +365,6 @@ function fail(machine: UpdateMachine, code: UpdateRefusalCode, message: string):
   const failed = withFailed({ ...record, boots: 0, current: undefined }, current!.wanted.target.deployment, error);
   return { machine: { ...refused, record: failed }, effects: [{ kind: 'cancel' }, { kind: 'collect' }] };
 }
-
-/** What was on trial is given up for what decided before. */
-function revert(record: UpdateRecord, error: string): UpdateRecord {
-  const { trial, active, slots, adapters } = record;
-  const failed = withFailed({ ...record, trial: undefined, boots: 0 }, trial!.deployment, error);
-  if (trial!.kind === 'bundle') {
-    const { previous } = trial!;
-    const left = { ...slots, [active]: undefined };
-    return { ...failed, slots: left, active: previous !== 'factory' && !left[previous] ? 'factory' : previous };
-  }
-  const { [trial!.stream]: _bad, ...others } = adapters;
-  const unsettled = withStream(record.unsettled, trial!.stream);
-  return { ...failed, unsettled, adapters: trial!.previous ? { ...others, [trial!.stream]: trial!.previous } : others };
-}
-
-const withStream = (streams: readonly string[], stream: string): string[] => [...streams.filter((one) => one !== stream), stream];
 
 function subjectOf(of: { readonly deployment: string; readonly kind: 'bundle' | 'adapter'; readonly stream?: string }): UpdateSubject {
   const { deployment, kind } = of;

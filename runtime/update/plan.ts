@@ -1,4 +1,6 @@
+import type { Target } from '../contracts/update.ts';
 import { activeSlot, OWN, type UpdateRecord, type Wanted } from './record.ts';
+import { TrustRefusal } from './trust/refusal.ts';
 
 /** The bundle that decides, as the inference process proved it. */
 export interface Running {
@@ -74,4 +76,34 @@ export function wantedBy(targets: readonly Wanted[], gateway: string, platform: 
     ({ target: { gateways, withdrawn, platforms } }) =>
       !withdrawn && gateways.includes(gateway) && (platforms.length === 0 || platforms.includes(platform)),
   );
+}
+
+/**
+ * Targets that list this gateway and would come first, were they not for another platform or another base: pushed to the wrong gateway. Adapters are
+ * looked at when the newest bundle decides, for only then their base is known; those that are older than it have had their day.
+ *
+ * @param targets all that is signed for the site
+ */
+export function misfits(targets: readonly Wanted[], gateway: string, platform: string, running: Running): TrustRefusal[] {
+  const meant = targets.filter(({ target }) => !target.withdrawn && target.gateways.includes(gateway));
+  const fitting = wantedBy(targets, gateway, platform);
+  const newestOf = (kind: Target['kind'], stream?: string) =>
+    fitting
+      .filter(
+        ({ target }) => target.kind === kind && (target.kind === 'bundle' || (target.stream === stream && target.base === running.base)),
+      )
+      .reduce<Wanted | undefined>((one, other) => (one && one.target.number > other.target.number ? one : other), undefined);
+  const bundle = newestOf('bundle');
+  const baseKnown = bundle === undefined || bundle.sha256 === running.bundle;
+  return meant.flatMap(({ target }) => {
+    const { platforms, number, deployment } = target;
+    // Variants of one push share its number.
+    if (number <= (newestOf(target.kind, target.kind === 'adapter' ? target.stream : undefined)?.target.number ?? 0)) return [];
+    const refusal = (cause: string) => [new TrustRefusal('update/wrong-target', `push "${deployment}": ${cause}`)];
+    if (platforms.length > 0 && !platforms.includes(platform))
+      return refusal(`is for ${platforms.join(', ')}, this gateway is ${platform}`);
+    if (target.kind === 'bundle' || target.base === running.base) return [];
+    if (!baseKnown || number <= (bundle?.target.number ?? 0)) return [];
+    return refusal(`fits base ${target.base}, this gateway runs ${running.base}`);
+  });
 }

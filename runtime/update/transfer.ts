@@ -36,6 +36,8 @@ export interface NewChunk {
 export class Transfer {
   readonly object: string;
   readonly #atMost: number;
+  /** Whether the length is a signed one. */
+  readonly #signed: boolean;
   readonly #roundTrip: RoundTrip;
   #have: ChunkMap | undefined;
   /** Chunks that were asked for and have not come, and when; and those that were asked for more than once, whose answers tell no round trip. */
@@ -48,11 +50,13 @@ export class Transfer {
   #paceMs: number;
   #paceBytes = 0;
   #gained = 0;
+  #forged = 0;
 
   /** @param have chunks that an earlier run has on disk */
   constructor(object: string, size: ObjectSize, roundTrip: RoundTrip, nowMs: number, have?: ChunkMap) {
     this.object = object;
     this.#atMost = 'length' in size ? size.length : size.atMost;
+    this.#signed = 'length' in size;
     this.#have = have ?? ('length' in size ? new ChunkMap(size.length) : undefined);
     this.#roundTrip = roundTrip;
     this.#heardMs = nowMs;
@@ -68,6 +72,11 @@ export class Transfer {
     return this.#have?.complete ?? false;
   }
 
+  /** Chunks that claimed another length than the signed one. */
+  get forged(): number {
+    return this.#forged;
+  }
+
   get inFlight(): number {
     return this.#asked.size;
   }
@@ -75,13 +84,18 @@ export class Transfer {
   /**
    * Takes what came on the object's topic.
    *
-   * @returns undefined where it is of no use: there already, or cut short
-   * @throws UpdateRefusalError update/endless-data, update/length
+   * @returns undefined where it is of no use: there already, cut short, or of another length than the signed one
+   * @throws UpdateRefusalError update/endless-data, update/length where no length is signed
    */
   accept(index: number, payload: Uint8Array, nowMs: number): NewChunk | undefined {
     const chunk = decodeChunk(payload);
     if (!chunk) return undefined;
     const { objectBytes: length, bytes } = chunk;
+    // Whoever may publish can forge one: it costs its bytes of the budget, and not the update.
+    if (this.#signed && length !== this.#atMost) {
+      this.#forged++;
+      return undefined;
+    }
     if (length > this.#atMost)
       throw new UpdateRefusalError(
         'update/endless-data',
@@ -123,7 +137,7 @@ export class Transfer {
     if (nowMs - this.#paceMs > PACE_MS)
       throw new UpdateRefusalError(
         'update/slow',
-        `${this.object}: ${this.#gained - this.#paceBytes} bytes in ${PACE_MS / 60_000} minutes: slow retrieval or drop-request attack, or no server`,
+        `${this.object}: ${this.#gained - this.#paceBytes} bytes in ${PACE_MS / 60_000} minutes${this.#forged > 0 ? ` and ${this.#forged} chunks of another length than the signed one (mix-and-match attack)` : ''}: slow retrieval or drop-request attack, or no server`,
       );
     if (this.#asked.size > 0 && nowMs - this.#heardMs >= this.#roundTrip.timeoutMs) this.#lose();
     const free = Math.min(room, this.#window - this.#asked.size);

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -102,6 +102,19 @@ describe('adapters of streams', () => {
     expect(await second.decide(['m'])).toEqual([base]);
     await second.loop.stop();
     expect(await readdir(folder)).toEqual([]);
+  });
+
+  it('that the disk does not take decide, and whoever waits for the disk is told; the next that it takes is settled', async () => {
+    const folder = await emptyFolder();
+    const { loop, errors } = await startLoop(folder);
+    await writeFile(folder, 'a file where a folder should be');
+    loop.setAdapter('m', adapterFile(7));
+    await expect(loop.adapterSaved('m')).rejects.toMatchObject({ code: 'EEXIST' });
+    expect(errors).toMatchObject([{ stream: 'm' }]);
+    await rm(folder);
+    loop.setAdapter('m', adapterFile(8));
+    await loop.adapterSaved('m');
+    expect(await readdir(folder)).toEqual(['m.safetensors']);
   });
 
   it('of another base, rank or shape, and what is no adapter, are refused and change nothing', async () => {

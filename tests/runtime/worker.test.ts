@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -65,6 +66,19 @@ async function asked(bundle: Bundle, graph: string, streams: readonly number[], 
   await session.release();
   return rows;
 }
+
+it.runIf(process.platform === 'linux')('a bundle that is refused leaves no thread behind, so that a process can end', async () => {
+  const folder = join(await mkdtemp(join(tmpdir(), 'tremolo-refused-')), 'bundle');
+  await cp(tiny.folder, folder, { recursive: true });
+  await writeFile(join(folder, FILES.infer), 'no graph');
+  const threadsNow = () => readdirSync('/proc/self/task').length;
+  const refused = () => expect(startThread(folder)).rejects.toMatchObject({ code: 'bundle/size' });
+  // The first brings threads of the runtime's own to life.
+  await refused();
+  const before = threadsNow();
+  for (let refusal = 0; refusal < 3; refusal++) await refused();
+  expect(threadsNow() - before).toBeLessThan(3);
+});
 
 describe.each(['onnxruntime', 'wasm'] as const)('the inference thread on %s', (engine) => {
   it('answers each window as its graph does, whatever else is in the batch, and measures what it ran', async () => {

@@ -18,10 +18,12 @@ const LEARNED = 270;
 const MACHINE = createMachine({ seed: 8 });
 
 let model: ShippedModel;
+let pseudonyms: Pseudonyms;
 let folder: string;
 beforeAll(async () => {
   model = await ShippedModel.load();
   folder = await mkdtemp(join(tmpdir(), 'tremolo-drift-'));
+  pseudonyms = await Pseudonyms.open(join(folder, 'key'), fail);
 });
 
 function watch(more: Partial<DriftServiceOptions> = {}): DriftService {
@@ -31,7 +33,7 @@ function watch(more: Partial<DriftServiceOptions> = {}): DriftService {
     evidence: 'features',
     evidenceWindows: 4,
     names: 'stream',
-    pseudonyms: new Pseudonyms(join(folder, 'key'), fail),
+    pseudonyms,
     model: 'digest',
     adapterOf: () => undefined,
     copyWindow: model.copyWindow,

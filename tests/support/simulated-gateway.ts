@@ -5,7 +5,6 @@ import { decodeChunk, sentChunks } from '../../runtime/contracts/chunk.ts';
 import { gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
 import { LARGEST_WINDOW, type UpdatePhase, type UpdateState, updateRefusalSchema } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
-import { desiredState } from '../../runtime/update/trust/desired-state.ts';
 import { type TrustedTarget, UpdateTrust } from '../../runtime/update/trust/refresh.ts';
 
 /** What a gateway does with a target once it has all of it. */
@@ -102,7 +101,17 @@ export class SimulatedGateway {
 
   async #become(targets: readonly TrustedTarget[]): Promise<void> {
     // Base and platform of all simulated gateways.
-    const { bundle, adapters } = desiredState(targets, { gateway: this.name, platform: 'linux-x64', base: BASE });
+    const mine = targets
+      .filter(
+        ({ target: { gateways, withdrawn, platforms } }) =>
+          gateways.includes(this.name) && !withdrawn && (platforms.length === 0 || platforms.includes('linux-x64')),
+      )
+      .sort((one, other) => other.target.number - one.target.number);
+    const bundle = mine.find(({ target }) => target.kind === 'bundle');
+    const adapters = new Map<string, TrustedTarget>();
+    for (const one of mine)
+      if (one.target.kind === 'adapter' && one.target.base === BASE && !adapters.has(one.target.stream))
+        adapters.set(one.target.stream, one);
     const known = (target: TrustedTarget | undefined) => this.#failed.some((one) => one.deployment === target?.target.deployment);
     if (!bundle && this.#running.bundle !== FACTORY) {
       this.#run('factory', FACTORY);

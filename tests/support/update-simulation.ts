@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readManifest, sha256 } from '../../models/bundle/bundle.ts';
+import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
 import type { ShadowReport, UpdateRequest } from '../../runtime/contracts/update.ts';
 import { AdapterStore } from '../../runtime/io/adapter-store.ts';
@@ -11,6 +12,7 @@ import { startProved } from '../../runtime/io/update-start.ts';
 import { UpdateStorage } from '../../runtime/io/update-storage.ts';
 import type { UpdateRecord } from '../../runtime/update/record.ts';
 import { UpdateTrust } from '../../runtime/update/trust/refresh.ts';
+import type { TrustRecord } from '../../runtime/update/trust/trusted-metadata.ts';
 import { chunkOf, type UpdateSite } from './update-site.ts';
 
 const TOPICS = gatewayTopics('plant', 'hall');
@@ -30,7 +32,8 @@ class PaperModel {
   async load(folder: string): Promise<void> {
     const { manifest, digest } = await readManifest(folder);
     for (const [name, { sha256: expected }] of Object.entries(manifest.parts.core))
-      if (sha256(await readFile(join(folder, name))) !== expected) throw new Error(`${name} is not what the manifest names`);
+      if (sha256(await readFile(join(folder, name))) !== expected)
+        throw new BundleRefusal('bundle/hash', `${name} is not what the manifest names`);
     this.digest = digest;
     this.base = manifest.base;
   }
@@ -110,7 +113,7 @@ export async function simulateGateway(
   const service: UpdateService = new UpdateService({
     site: 'plant',
     gateway: 'hall',
-    trust: new UpdateTrust('plant', (await storage.readTrust()) ?? site.repository.installed, 0),
+    trust: new UpdateTrust('plant', ((await storage.readTrust()) as TrustRecord | undefined) ?? site.repository.installed, 0),
     storage,
     record,
     host,

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ALARM_STATES, type AlarmEvent, type AlarmState, nextAlarm } from '../../../runtime/decide/alarm.ts';
+import { ALARM_STATES, type AlarmState } from '../../../runtime/contracts/alarm-state.ts';
+import { type AlarmEvent, nextAlarm } from '../../../runtime/decide/alarm.ts';
 import { CLEAR, type Evidence, nextCondition } from '../../../runtime/decide/alarm-condition.ts';
 
 const EVENTS: AlarmEvent[] = ['raise', 'clear', 'acknowledge', 'shelve', 'unshelve-raised', 'unshelve-clear'];

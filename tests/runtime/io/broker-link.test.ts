@@ -69,6 +69,31 @@ describe('a link to a broker', () => {
     await link.close();
   });
 
+  it('hears what was subscribed while the broker’s first answer was on its way, and gives up what was unsubscribed then', async () => {
+    const port = await freePort();
+    const packets: Buffer[] = [];
+    const sockets: Socket[] = [];
+    const server = createServer((socket) => {
+      sockets.push(socket);
+      socket.on('error', () => {});
+      socket.on('data', (bytes) => {
+        packets.push(bytes);
+        if (bytes[0] === 0x10) socket.write(Buffer.from([0x20, 2, 0, 0]));
+      });
+    }).listen(port, '127.0.0.1');
+    open.push(() => new Promise((resolve) => server.close(resolve)));
+    open.push(async () => sockets.forEach((socket) => socket.destroy()));
+    const { link } = linkTo(plain(`mqtt://127.0.0.1:${port}`));
+    const sent = (type: number) => packets.filter((bytes) => bytes[0] === type).map(String);
+    await vi.waitFor(() => expect(sent(0x82)).toHaveLength(1), patient);
+    link.subscribe('late/x');
+    link.unsubscribe('in/#');
+    const [first] = packets.filter((bytes) => bytes[0] === 0x82);
+    sockets[0].write(Buffer.from([0x90, 3, first[2], first[3], 1]));
+    await vi.waitFor(() => expect(packets.map(String).join()).toMatch(/late\/x/), patient);
+    await vi.waitFor(() => expect(packets.some((bytes) => bytes.includes(0xa2) && bytes.includes('in/#'))).toBe(true), patient);
+  });
+
   it('waits for a broker that comes later, and says why it is not there', async () => {
     const port = await freePort();
     const { link, goesRound } = linkTo(plain(`mqtt://127.0.0.1:${port}`));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { ALARM_STATES } from '../../../runtime/decide/alarm.ts';
+import { ALARM_STATES } from '../../../runtime/contracts/alarm-state.ts';
 import { decodeAlarms, encodeAlarms, type KeptAlarm } from '../../../runtime/decide/alarm-states.ts';
 import { AlarmStore } from '../../../runtime/io/alarm-store.ts';
 import { ConfigurationRefusal } from '../../../runtime/io/configuration.ts';

@@ -1,15 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { type Target, UPDATE_PHASES, type UpdatePhase } from '../../../runtime/contracts/update.ts';
-import {
-  afterStart,
-  afterUnproved,
-  nextStep,
-  type Step,
-  startMachine,
-  type UpdateEvent,
-  type UpdateMachine,
-} from '../../../runtime/update/machine.ts';
+import { nextStep, type Step, startMachine, type UpdateEvent, type UpdateMachine } from '../../../runtime/update/machine.ts';
 import {
   decodeRecord,
   encodeRecord,
@@ -21,6 +13,7 @@ import {
   type Wanted,
 } from '../../../runtime/update/record.ts';
 import { UPDATE_REFUSALS } from '../../../runtime/update/refusal.ts';
+import { afterStart, afterUnproved, afterUnstarted } from '../../../runtime/update/revert.ts';
 
 const hex = (letter: string) => letter.repeat(64);
 const LIMITS = { shadowWindows: 10, shadowSeconds: 1.5, agreement: 0.9, latencyMs: 5, alarmShareChange: 0.1, memoryBytes: 100 };
@@ -131,7 +124,7 @@ const LEADS: Record<UpdatePhase, Partial<Record<UpdateEvent['kind'], readonly [U
     timestamp: ['active', 'refresh'],
     running: ['active', 'watch'],
     stood: ['confirmed', 'collect'],
-    failed: ['rolledBack', 'activate', 'collect'],
+    failed: ['rolledBack', 'cancel', 'activate', 'collect'],
   },
   confirmed: { timestamp: ['metadata', 'refresh'] },
   rolledBack: { timestamp: ['metadata', 'refresh'] },
@@ -180,11 +173,19 @@ describe('a candidate', () => {
     expect(effects).toMatchObject([{ kind: 'fetch', spentBytes: 300 }]);
   });
 
+  it('that could not be fetched and is then withdrawn is forgotten, with what came of it', () => {
+    const { machine } = nextStep(IN.fetch, { kind: 'failed', code: 'update/missing', error: 'gone' });
+    expect(machine.record.current).toBeDefined();
+    const withdrawn = run(machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [] });
+    expect(withdrawn.machine.record.current).toBeUndefined();
+    expect(kinds(withdrawn)).toEqual(['collect']);
+  });
+
   it('that another digest is proved to run of is rolled back', () => {
     const activated = run(machineOf(), ...TO_ACTIVE);
     const step = nextStep(activated.machine, { kind: 'running', running: RUNNING, settled: [] });
     expect(step.machine).toMatchObject({ phase: 'rolledBack', record: { active: 'factory' } });
-    expect(kinds(step)).toEqual(['activate', 'collect']);
+    expect(kinds(step)).toEqual(['cancel', 'activate', 'collect']);
   });
 
   it.each(['fetch', 'verify', 'answers', 'warmup', 'shadow'] as const)(
@@ -361,6 +362,17 @@ describe('after a start', () => {
     const factory = afterUnproved(first, 'update/bundle: spoilt');
     expect(factory).toMatchObject({ active: 'factory', failed: [{ deployment: 'd2' }, { deployment: 'd1' }] });
     expect(() => afterUnproved(factory, 'x')).toThrow();
+  });
+
+  it('a bundle that could not be started gives way too, and is installed anew with the next timestamp', () => {
+    for (const record of [IN.active.record, IN.confirmed.record]) {
+      const without = afterUnstarted(record);
+      expect(without).toMatchObject({ active: 'factory', slots: {}, failed: [] });
+      const { machine } = startMachine(without, RUNNING);
+      expect(run(machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [FIRST] }).effects).toMatchObject([
+        { kind: 'fetch', wanted: FIRST },
+      ]);
+    }
   });
 
   it('what is on trial goes on being watched', () => {

@@ -146,17 +146,20 @@ describe('a transfer', () => {
     });
   });
 
-  it('refuses endless data and another length by name, and takes nothing that was cut short', () => {
+  it('refuses endless data and another length by name where none is signed, and takes nothing that is forged or cut short', () => {
     const bytes = bytesOf(3 * CHUNK_BYTES);
     const exact = () => new Transfer(OBJECT, { length: bytes.length }, new RoundTrip(), 0);
-    expect(() => exact().accept(0, chunkOf(bytesOf(3 * CHUNK_BYTES + 1), 0), 0)).toThrow(/endless data attack/);
-    expect(() => exact().accept(0, chunkOf(bytesOf(3 * CHUNK_BYTES - 1), 0), 0)).toThrow(/mix-and-match attack/);
-    const bounded = new Transfer(OBJECT, { atMost: 100 }, new RoundTrip(), 0);
-    expect(() => bounded.accept(0, chunkOf(bytesOf(101), 0), 0)).toThrow(/endless data attack/);
+    const bounded = () => new Transfer(OBJECT, { atMost: 2 * CHUNK_BYTES }, new RoundTrip(), 0);
+    expect(() => bounded().accept(0, chunkOf(bytesOf(2 * CHUNK_BYTES + 1), 0), 0)).toThrow(/endless data attack/);
+    const began = bounded();
+    began.accept(0, chunkOf(bytesOf(2 * CHUNK_BYTES), 0), 0);
+    expect(() => began.accept(1, chunkOf(bytesOf(2 * CHUNK_BYTES - 1), 1), 0)).toThrow(/mix-and-match attack/);
     for (const [index, payload] of [
       [0, chunkOf(bytes, 0).subarray(0, 100)],
       [0, Buffer.concat([chunkOf(bytes, 0), Buffer.alloc(1)])],
       [0, Buffer.alloc(3)],
+      [0, chunkOf(bytesOf(3 * CHUNK_BYTES + 1), 0)],
+      [0, chunkOf(bytesOf(3 * CHUNK_BYTES - 1), 0)],
       [3, chunkOf(bytes, 0)],
       [4_000_000, chunkOf(bytes, 0)],
     ] as const) {
@@ -164,6 +167,20 @@ describe('a transfer', () => {
       expect(transfer.accept(index, payload, 0)).toBeUndefined();
       expect(transfer.have?.count).toBe(0);
     }
+  });
+
+  it('is not ended by chunks that somebody forged: what was signed comes all the same, and the refusal of a silence names them', () => {
+    const bytes = bytesOf(3 * CHUNK_BYTES);
+    const transfer = new Transfer(OBJECT, { length: bytes.length }, new RoundTrip(), 0);
+    for (const index of [0, 1, 2]) {
+      transfer.accept(index, chunkOf(bytesOf(1e5), index), 0);
+      expect(transfer.accept(index, chunkOf(bytes, index), 0)).toMatchObject({ index });
+    }
+    expect(transfer).toMatchObject({ complete: true, forged: 3 });
+    const silent = new Transfer(OBJECT, { length: bytes.length }, new RoundTrip(), 0);
+    silent.due(0, 64);
+    silent.accept(0, chunkOf(bytesOf(1e5), 0), 0);
+    expect(() => silent.due(600_001, 64)).toThrow(/1 chunks? of another length/);
   });
 
   it('gives up by name where bytes come too slowly, or not at all, and time without a connection does not count', () => {
