@@ -19,16 +19,20 @@ export interface BundleObject {
 /**
  * The files of the parts that a push asks for, besides the manifest.
  *
- * @throws UpdateRefusalError update/bundle where the manifest is none, or has not all of these parts
+ * @throws UpdateRefusalError update/bundle where the manifest is none, has not all of these parts, or names two files alike
  */
 export function bundleObjects(manifest: Uint8Array, { parts }: Extract<Target, { kind: 'bundle' }>): BundleObject[] {
   try {
     const listed = parseManifest(new TextDecoder().decode(manifest)).parts;
-    return parts.flatMap((part) => {
+    const objects = parts.flatMap((part) => {
       const files = listed[part];
       if (!files) throw new UpdateRefusalError('update/bundle', `the bundle has no part ${part}: partial bundle`);
       return Object.entries(files).map(([name, { bytes, sha256 }]) => ({ name, sha256, length: bytes }));
     });
+    const names = [MANIFEST, ...objects.map(({ name }) => name)];
+    const twice = names.find((name, index) => names.indexOf(name) !== index);
+    if (twice !== undefined) throw new UpdateRefusalError('update/bundle', `manifest.json: two files of the bundle are called ${twice}`);
+    return objects;
   } catch (cause) {
     if (!(cause instanceof BundleRefusal)) throw cause;
     throw new UpdateRefusalError('update/bundle', cause.message, { cause });

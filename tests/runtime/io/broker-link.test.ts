@@ -82,7 +82,9 @@ describe('a link to a broker', () => {
       });
     }).listen(port, '127.0.0.1');
     open.push(() => new Promise((resolve) => server.close(resolve)));
-    open.push(async () => sockets.forEach((socket) => socket.destroy()));
+    open.push(async () => {
+      for (const socket of sockets) socket.destroy();
+    });
     const { link } = linkTo(plain(`mqtt://127.0.0.1:${port}`));
     const sent = (type: number) => packets.filter((bytes) => bytes[0] === type).map(String);
     await vi.waitFor(() => expect(sent(0x82)).toHaveLength(1), patient);

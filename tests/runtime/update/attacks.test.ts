@@ -149,6 +149,12 @@ describe('a transfer', () => {
     const other = new UpdateSite();
     push(other, { parts: ['core', 'adapt'] } as Partial<Target>);
     expect(await ended(await gatewayOf(other))).toMatch(/^update\/bundle: .*partial bundle/);
+    const twice = new UpdateSite();
+    const named = JSON.parse(next.manifest.toString()) as { parts: { core: Record<string, unknown> } };
+    named.parts.core['manifest.json'] = Object.values(named.parts.core)[0];
+    twice.push(Buffer.from(JSON.stringify(named)), { kind: 'bundle', parts: ['core'] } as Partial<Target>, [next.file]);
+    twice.publish();
+    expect(await ended(await gatewayOf(twice))).toMatch(/^update\/bundle: .*two files of the bundle are called manifest\.json/);
   });
 });
 
