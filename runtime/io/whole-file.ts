@@ -3,14 +3,15 @@ import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /**
- * Replaces a file as a whole and waits until the disk has it: after a crash or a power cut there is the old one or the new one. Makes its folder.
+ * Replaces a file as a whole: a crash leaves the old one or the new one, and when this resolves a power cut leaves the new one. Makes its folder. Two
+ * writers of one file do not mix their bytes: the last one stays.
  *
- * @param mode of the new file, less what the umask takes
+ * @param mode of the new file, less the process' umask
  */
 export async function writeWhole(path: string, content: string | Uint8Array, mode = 0o666): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
-  // A name of its own: two that write one file at a time must not write into each other's.
-  const fresh = `${path}.${randomUUID().slice(0, 8)}.new`;
+  const folder = dirname(path);
+  await mkdir(folder, { recursive: true });
+  const fresh = `${path}.${randomUUID()}.new`;
   try {
     const file = await open(fresh, 'wx', mode);
     try {
@@ -21,14 +22,15 @@ export async function writeWhole(path: string, content: string | Uint8Array, mod
     }
     await rename(fresh, path);
   } catch (error) {
-    await rm(fresh, { force: true });
+    await rm(fresh, { force: true }).catch(() => {});
     throw error;
   }
-  await syncFolder(dirname(path));
+  await syncFolder(folder);
 }
 
-/** Waits until the disk has the names in a folder: a new name is there only then. Windows cannot open a folder, and needs not. */
-async function syncFolder(folder: string): Promise<void> {
+/** New names in a folder, and those that are gone, outlive a power cut after this only. */
+export async function syncFolder(folder: string): Promise<void> {
+  // Windows cannot open a folder, and needs not.
   if (process.platform === 'win32') return;
   const handle = await open(folder, 'r');
   try {
@@ -38,10 +40,12 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** The content of a file; undefined where there is none. */
-export async function readIfThere(path: string): Promise<Buffer | undefined> {
-  return readFile(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
-    throw error;
-  });
+/** undefined where there is no such file. @throws Error of the file system where there is one that cannot be read */
+export async function readIfThere(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  return readFile(path).then((bytes) => new Uint8Array(bytes), unlessMissing);
+}
+
+/** @throws the error, unless it says that there is no such file */
+export function unlessMissing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error;
 }

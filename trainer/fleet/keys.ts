@@ -115,7 +115,7 @@ export class KeyFolder {
     await checkMode(this.folder);
     await checkMode(path);
     try {
-      const secret = createPrivateKey(pem);
+      const secret = createPrivateKey(Buffer.from(pem));
       if (secret.asymmetricKeyType !== 'ed25519') throw new Error(`is a key of type ${secret.asymmetricKeyType}`);
       return signingKey(secret);
     } catch (cause) {
