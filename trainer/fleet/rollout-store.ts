@@ -20,7 +20,7 @@ export async function readRollout(repository: Repository, deployment: string): P
     throw new Refusal('fleet/rollout', `there is no rollout "${deployment}"; there are ${there.slice(-5).join(', ') || 'none'}`);
   }
   try {
-    return rolloutSchema.parse(JSON.parse(bytes.toString()));
+    return rolloutSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
   } catch (cause) {
     throw new Refusal('fleet/damaged', `${path} is no rollout of this version; bring back a copy of the repository`, { cause });
   }

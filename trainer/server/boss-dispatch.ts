@@ -53,6 +53,10 @@ export async function openBossDispatch(url: string, onError: (error: Error) => v
     async over(queries, id) {
       await boss.complete(QUEUE, uuidOf(id), {}, { db: within(queries) });
     },
-    close: () => boss.stop({ graceful: false, wait: true }),
+    async close() {
+      await boss.stop({ graceful: false, wait: true });
+      // Its connections end a little later; a database that is gone by then is nobody's trouble any more.
+      boss.off('error', onError).on('error', () => {});
+    },
   };
 }
