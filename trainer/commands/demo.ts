@@ -42,7 +42,7 @@ const QUICK: PipelineChoices = {
 };
 
 /** Times real time that the loop is played at. */
-const [LOOP_SPEED, FAST_SPEED] = [4, 12];
+const [LOOP_SPEED, FAST_SPEED] = [2, 12];
 
 interface Prepared {
   readonly bundleFolder: string;
