@@ -6,7 +6,7 @@ import { SAMPLE_RATE_HZ } from '../../firmware-bridge/simulator/pure/index.ts';
 import { readBundle } from '../../models/bundle/bundle.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
-import type { Recording, RecordingSet } from '../data/recording-set.ts';
+import { parseCondition, type Recording, type RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
 import { demonstrateLoop, type LoopScene, plantScene, recordedScene } from '../demo/loop/demo-loop.ts';
 import { chooseShift, type Shift } from '../demo/loop/recordings.ts';
@@ -84,8 +84,13 @@ async function prepareRecordings(set: RecordingSet, args: ParsedArguments, machi
 
 /** Trains on the recordings of one value of a condition; plays these, then those of another. */
 async function recordedLoop(set: RecordingSet, { field, from, to }: Shift, args: ParsedArguments, signal: AbortSignal): Promise<LoopScene> {
-  const of = (value: number): RecordingSet => ({ ...set, recordings: set.recordings.filter((one) => one[field] === value) });
-  const { bundleFolder } = await quickBundle(of(from), pipelineRequest(args, set.name, QUICK), signal);
+  const of = (...values: number[]): RecordingSet => ({
+    ...set,
+    recordings: set.recordings.filter((one) => values.includes(Number(one[field]))),
+  });
+  // What comes after the change is the test: nothing is trained on it.
+  const split = { kind: 'condition', condition: parseCondition(`${field}=${to}`) } as const;
+  const { bundleFolder } = await quickBundle(of(from, to), { ...pipelineRequest(args, set.name, QUICK), split }, signal);
   const { recipe } = (await readBundle(bundleFolder)).manifest;
   const how = { channels: channelsOption(args), rateHz: rateOption(args) };
   const read = (value: number) => Promise.all(of(value).recordings.map((entry) => readFitting(set, entry, recipe, how)));
