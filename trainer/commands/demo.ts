@@ -7,7 +7,7 @@ import { readBundle } from '../../models/bundle/bundle.ts';
 import { writeWhole } from '../../runtime/io/whole-file.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
-import type { Recording, RecordingSet } from '../data/recording-set.ts';
+import { parseCondition, type Recording, type RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
 import { demonstrateLoop, type LoopScene, plantScene, recordedScene } from '../demo/loop/demo-loop.ts';
 import { chooseShift, type Shift } from '../demo/loop/recordings.ts';
@@ -43,7 +43,7 @@ const QUICK: PipelineChoices = {
 };
 
 /** Times real time that the loop is played at. */
-const [LOOP_SPEED, FAST_SPEED] = [4, 12];
+const [LOOP_SPEED, FAST_SPEED] = [2, 12];
 
 interface Prepared {
   readonly bundleFolder: string;
@@ -85,8 +85,13 @@ async function prepareRecordings(set: RecordingSet, args: ParsedArguments, machi
 
 /** Trains on the recordings of one value of a condition; plays these, then those of another. */
 async function recordedLoop(set: RecordingSet, { field, from, to }: Shift, args: ParsedArguments, signal: AbortSignal): Promise<LoopScene> {
-  const of = (value: number): RecordingSet => ({ ...set, recordings: set.recordings.filter((one) => one[field] === value) });
-  const { bundleFolder } = await quickBundle(of(from), pipelineRequest(args, set.name, QUICK), signal);
+  const of = (...values: number[]): RecordingSet => ({
+    ...set,
+    recordings: set.recordings.filter((one) => values.includes(Number(one[field]))),
+  });
+  // What comes after the change is the test: nothing is trained on it.
+  const split = { kind: 'condition', condition: parseCondition(`${field}=${to}`) } as const;
+  const { bundleFolder } = await quickBundle(of(from, to), { ...pipelineRequest(args, set.name, QUICK), split }, signal);
   const { recipe } = (await readBundle(bundleFolder)).manifest;
   const how = { channels: channelsOption(args), rateHz: rateOption(args) };
   const read = (value: number) => Promise.all(of(value).recordings.map((entry) => readFitting(set, entry, recipe, how)));

@@ -195,7 +195,8 @@ class Trace {
 
   degrades(): Found {
     const isChanged = (one: Decided) => one.own && one.changed && this.#byBase(one) && !one.adapted;
-    const found = this.#first(isChanged);
+    // Fewer, for a drift signal and its cure may come soon.
+    const found = this.#first(isChanged, Math.ceil(this.#truth.measure.windows / 3));
     if (typeof found === 'string') return found;
     this.#changedMs = this.#reading.decided.find(isChanged)!.ms;
     if (found.accuracy > this.#before - this.#truth.measure.cost)
@@ -327,15 +328,18 @@ class Trace {
   }
 
   /** Accuracy over the first windows of a kind. */
-  #first(isOne: (one: Decided) => boolean): { at: number; accuracy: number; windows: number } | string {
+  #first(
+    isOne: (one: Decided) => boolean,
+    count = this.#truth.measure.windows,
+  ): { at: number; accuracy: number; windows: number } | string {
     const found: Decided[] = [];
     for (const one of this.#reading.decided) {
       if (!isOne(one)) continue;
       found.push(one);
-      if (found.length < this.#truth.measure.windows) continue;
+      if (found.length < count) continue;
       return { at: seconds(one.ms), accuracy: found.filter(({ right }) => right).length / found.length, windows: found.length };
     }
-    return `${found.length} of ${this.#truth.measure.windows} windows were decided so`;
+    return `${found.length} of ${count} windows were decided so`;
   }
 
   #state(isOne: (state: UpdateState) => boolean): Timed<UpdateState> | undefined {

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { adaptationReportSchema } from '../../../runtime/contracts/adaptation.ts';
 import { driftSignalSchema } from '../../../runtime/contracts/drift.ts';
 import { diagnosisSchema } from '../../../runtime/contracts/messages.ts';
 import { gatewayTopics } from '../../../runtime/contracts/topics.ts';
@@ -18,8 +19,12 @@ import { type Message, TrafficRecorder } from './traffic.ts';
 
 /** How often the observer judges. */
 const JUDGE_MS = 500;
-/** A loop that is not closed by then is not. */
-const PATIENCE_MS = 300_000;
+/** A loop that is not closed by then is not: stream time. */
+const PATIENCE_MS = 720_000;
+/** And on the wall: jobs and updates take their time at any speed. */
+const LEAST_PATIENCE_MS = 120_000;
+/** Windows that the operator labels after a refusal. */
+const MORE_LABELS = 3;
 
 export const TRAFFIC_FILE = 'traffic.ndjson';
 export const TRUTH_FILE = 'truth.json';
@@ -49,7 +54,7 @@ export interface LoopResult extends LoopVerdict {
   readonly alarms: readonly AlarmLine[];
 }
 
-/** Plays sensors to a gateway until an observer has seen the loop close, or for five minutes. */
+/** Plays sensors to a gateway until an observer has seen the loop close, or patience is at an end. */
 export async function playLoop(
   sensors: readonly LoopSensor[],
   options: LoopOptions,
@@ -114,16 +119,25 @@ export async function playLoop(
           });
       }
       onShow({ machines: machineLines(shownSensors, parts, observer, waveforms), alarms: alarms(), verdict });
-      return verdict.loopClosed || now - started > PATIENCE_MS;
+      return verdict.loopClosed || now - started > Math.max(LEAST_PATIENCE_MS, PATIENCE_MS / speed);
     };
+    let more = 0;
     const answer = ({ topic, text }: Message) => {
-      if (!changed || asked) return;
-      if (options.operator === 'goesRound' && topic === topics.diagnosis(stream)) {
-        const { epoch, endSequence } = diagnosisSchema.parse(JSON.parse(text!));
-        void operator.lookAt(stream, epoch, endSequence);
-      } else if (options.operator === 'answers' && topic === topics.drift(stream)) {
+      if (!changed) return;
+      if (topic === topics.drift(stream) && options.operator === 'answers' && !asked) {
         asked = true;
         void operator.answer(driftSignalSchema.parse(JSON.parse(text!)));
+      } else if (topic === topics.adaptation(stream)) {
+        // The guards are strict: where they refuse, the operator looks at a few more.
+        const { outcome } = adaptationReportSchema.parse(JSON.parse(text!));
+        if (outcome === 'refused' || outcome === 'abandoned') more = MORE_LABELS;
+      } else if (topic === topics.diagnosis(stream)) {
+        const { epoch, endSequence } = diagnosisSchema.parse(JSON.parse(text!));
+        if (options.operator === 'goesRound') void operator.lookAt(stream, epoch, endSequence);
+        else if (more > 0) {
+          more--;
+          void operator.label(stream, epoch, endSequence);
+        }
       }
     };
     const started = performance.now();
