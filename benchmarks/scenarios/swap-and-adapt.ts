@@ -70,6 +70,13 @@ export const SWAP_AND_ADAPT: readonly Scenario[] = [
     { atMost: 0 },
     ({ windowsLost, windowsDoubled }) => windowsLost + windowsDoubled,
   ),
-  swap('swap.p999', 'p99.9 from frame due to diagnosis, from the push to the confirmation', 'ms', undefined, ({ during }) => during.p999),
+  // The bound of p99.9 that a gateway keeps without a swap: here nothing at all may be later.
+  swap(
+    'swap.p999',
+    'largest latency from frame due to diagnosis, from the push to the confirmation',
+    'ms',
+    { atMost: 50 },
+    ({ during }) => during.max,
+  ),
   adapt,
 ];

@@ -11,7 +11,7 @@ import { type TrustedTarget, UpdateTrust } from '../../runtime/update/trust/refr
 export type Behaviour = 'confirms' | 'refuses' | 'ignores';
 
 const FACTORY = sha256(new TextEncoder().encode('factory'));
-const RETRY_MS = 400;
+const RETRY_MS = 1000;
 
 /**
  * The least that a gateway does for updates, with real topics, chunks and verified metadata: fetches what it shall run, and says that it runs it, or

@@ -37,8 +37,11 @@ export class ChunkQueue {
   ask(object: string, ranges: readonly (readonly [number, number])[], nowMs: number, asker: string, expected: number): void {
     const wanted = this.#objects.get(object) ?? { indices: new Set<number>(), askers: new Set<string>(), firstMs: nowMs, readyMs: nowMs };
     this.#objects.set(object, wanted);
+    const isNew = !wanted.askers.has(asker);
     wanted.askers.add(asker);
-    wanted.readyMs = wanted.askers.size >= expected ? nowMs : Math.min(wanted.firstMs + LONGEST_COLLECT_MS, nowMs + this.#collectMs);
+    if (wanted.askers.size >= expected) wanted.readyMs = nowMs;
+    // Who asks again is waited for no longer than before.
+    else if (isNew) wanted.readyMs = Math.min(wanted.firstMs + LONGEST_COLLECT_MS, nowMs + this.#collectMs);
     for (const [from, to] of ranges)
       for (let index = from; index < to && this.#waiting < LARGEST_WAITING; index++) {
         if (wanted.indices.has(index)) continue;

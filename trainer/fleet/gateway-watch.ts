@@ -40,6 +40,11 @@ export class GatewayWatch {
     return { state: this.#states.get(name), online: this.#statuses.get(name)?.state === 'online' };
   }
 
+  /** Whether it has said so, or its last will. */
+  isOffline(name: string): boolean {
+    return this.#statuses.get(name)?.state === 'offline';
+  }
+
   /** Gateways of a site that are connected and take updates. */
   present(site: string): string[] {
     return [...this.#states.keys()].filter((name) => name.startsWith(`${site}/`) && this.#statuses.get(name)?.state === 'online');

@@ -45,7 +45,7 @@ export class FleetServer {
   readonly #events: ServerEvents;
   /** Objects that a site may ask for. */
   #allowed = new Map<string, Set<string>>();
-  /** Gateways that rollouts wait for, by object and site: `OBJECT/SITE`. */
+  /** Gateways that rollouts wait for, by object and site (`OBJECT/SITE`), and by site alone. */
   #awaited = new Map<string, Set<string>>();
   #sites: readonly string[] = [];
   /** The timestamp that each site was told last. */
@@ -84,9 +84,7 @@ export class FleetServer {
       {
         read: async (site, object, from, length) => (this.#mayHave(site, object) ? repository.readPart(object, from, length) : undefined),
         expected: (site, object) => this.#expected(site, object),
-        send: async (topic, payload, qos) => {
-          await this.#client.publishAsync(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos });
-        },
+        send: (topic, payload, qos) => this.#send(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), qos),
         nowMs: () => performance.now(),
         onUnreadable: (object, error) => events.onEvent('trouble', { object, error: error.message }),
       },
@@ -143,6 +141,20 @@ export class FleetServer {
     await this.#lock.release();
   }
 
+  /** What a connection that ends has not taken never calls back. */
+  async #send(topic: string, payload: Buffer, qos: 0 | 1): Promise<void> {
+    let onClose = () => {};
+    const closed = new Promise<void>((resolve) => {
+      onClose = resolve;
+      this.#client.once('close', onClose);
+    });
+    try {
+      await Promise.race([this.#client.publishAsync(topic, payload, { qos }), closed]);
+    } finally {
+      this.#client.off('close', onClose);
+    }
+  }
+
   #onMessage(topic: string, payload: Uint8Array): void {
     if (topic.endsWith('/update/request')) {
       const site = topic.split('/')[2];
@@ -158,11 +170,17 @@ export class FleetServer {
     return role === siteRole(site) || ['root', 'targets', 'snapshot', 'timestamp'].includes(role);
   }
 
-  /** Gateways that are likely to ask when one does: of metadata all that are there, for a timestamp wakes them all; of an object whom it is for. */
+  /**
+   * How many gateways are likely to ask when one does: for an object those that it is for, for metadata all that are there, since a timestamp wakes them
+   * all. Whom rollouts wait for counts before a word of him has come; where they wait for nobody, nobody is in a hurry.
+   */
   #expected(site: string, object: string): number {
-    if (object.endsWith('.json')) return this.watch.present(site).length;
-    const awaited = this.#awaited.get(`${object}/${site}`);
-    return awaited ? this.watch.present(site).filter((gateway) => awaited.has(gateway)).length : 0;
+    const isMetadata = object.endsWith('.json');
+    const awaited = this.#awaited.get(isMetadata ? site : `${object}/${site}`);
+    if (!awaited) return Number.POSITIVE_INFINITY;
+    const there = new Set([...awaited].filter((gateway) => !this.watch.isOffline(gateway)));
+    if (isMetadata) for (const gateway of this.watch.present(site)) there.add(gateway);
+    return there.size;
   }
 
   /** One pass after the other, the next at the latest after a tick. */
@@ -236,10 +254,8 @@ export class FleetServer {
       for (const gateway of releasedTo(rollout)) {
         if (rollout.devices[gateway] && rollout.devices[gateway].outcome !== 'updating') continue;
         const site = gateway.split('/')[0];
-        for (const object of Object.keys(rollout.objects)) {
-          const name = `${object}/${site}`;
+        for (const name of [site, ...Object.keys(rollout.objects).map((object) => `${object}/${site}`)])
           this.#awaited.set(name, (this.#awaited.get(name) ?? new Set()).add(gateway));
-        }
       }
   }
 
