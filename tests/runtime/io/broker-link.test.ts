@@ -85,8 +85,6 @@ describe('a link to a broker', () => {
     open.push(async () => {
       for (const socket of sockets) socket.destroy();
     });
-      for (const socket of sockets) socket.destroy();
-    });
     const { link } = linkTo(plain(`mqtt://127.0.0.1:${port}`));
     const sent = (type: number) => packets.filter((bytes) => bytes[0] === type).map(String);
     await vi.waitFor(() => expect(sent(0x82)).toHaveLength(1), patient);
