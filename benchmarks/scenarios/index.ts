@@ -12,6 +12,7 @@ import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
 import { PACK_BYTES } from './pack-bytes.ts';
 import { PUSH } from './push.ts';
+import { STREAMS } from './streams.ts';
 import { SWAP_AND_ADAPT } from './swap-and-adapt.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
@@ -34,6 +35,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...PUSH,
   ...SWAP_AND_ADAPT,
   ...WEAR,
+  ...STREAMS,
   ...COST_CURVES,
   ...FIELD,
   ...ARM,
