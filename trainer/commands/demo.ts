@@ -10,7 +10,7 @@ import { readPieces } from '../data/pieces.ts';
 import { parseCondition, type Recording, type RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
 import { demonstrateLoop, type LoopScene, plantScene, recordedScene } from '../demo/loop/demo-loop.ts';
-import { chooseShift, type Shift } from '../demo/loop/recordings.ts';
+import { parseShift, type Shift } from '../demo/loop/recordings.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { describeAlarm, LiveBlock, renderAlarms, renderMachines } from '../demo/view.ts';
@@ -195,10 +195,8 @@ function summary(result: SessionResult): Record<string, unknown> {
 }
 
 /** Options that mean something only with recordings, and those only without. */
-const WITH_DATA = [...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
+const WITH_DATA = ['shift', ...Object.keys(SELECTION_OPTIONS), ...Object.keys(TRAINING_OPTIONS)].filter((name) => name !== 'seed');
 const WITHOUT_DATA = ['seconds'];
-/** Options that choose what is held out: then that is decided, and nothing changes. */
-const SPLITS = ['test', 'group', 'block', 'reference'];
 /** Options of the whole loop, which --seconds leaves out. */
 const OF_LOOP = ['fast', 'keep'];
 /** Of those with recordings, the ones that only training reads. */
@@ -241,6 +239,7 @@ ${SELECTION_HELP}
   --seconds S                 no loop: simulate so many seconds (not with --data)
   --speed X                   send X times faster than real time (default 1; ${LOOP_SPEED} for the loop)
   --fast                      the loop at ${FAST_SPEED} times real time, in less than a minute
+  --shift FIELD=FROM,TO       with --data: train at one value of a condition, play that, then another, and adapt
   --keep DIR                  leaves traffic, truth and states of the loop in DIR
   --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
@@ -256,6 +255,7 @@ example: tremolo demo --data recordings --speed 10`,
     seconds: { type: 'string' },
     fast: { type: 'boolean' },
     keep: { type: 'string' },
+    shift: { type: 'string' },
     speed: { type: 'string' },
     engine: { type: 'string' },
   },
@@ -274,8 +274,8 @@ example: tremolo demo --data recordings --speed 10`,
     refuseUnused(args, data, bundle);
     const isLive = process.stdout.isTTY && !args.values.json;
     const set = data === undefined ? undefined : await chosenSet(resolve(data), args);
-    const isSplit = [...SPLITS, 'bundle', 'machines'].some((name) => args.values[name] !== undefined);
-    const shift = set && !isSplit ? chooseShift(set.recordings) : undefined;
+    const shiftText = textOption(args, 'shift');
+    const shift = set && shiftText !== undefined ? parseShift(shiftText, set.recordings) : undefined;
     if (shift || isPlantLoop) {
       const stage = (folder: string): Promise<LoopScene> =>
         set && shift ? recordedLoop(set, shift, args, signal) : plantScene(resolve(bundle ?? SHIPPED), { machines, seed }, folder, signal);

@@ -78,6 +78,8 @@ export interface LoopVerdict {
   readonly missing?: { readonly name: LoopStepName; readonly why: string };
 }
 
+/** Why there is no loop to close. */
+export const UNHARMED = 'the change costs too little to be mended';
 const LABELS = 3;
 
 interface Decided {
@@ -199,8 +201,7 @@ class Trace {
     const found = this.#first(isChanged, Math.ceil(this.#truth.measure.windows / 3));
     if (typeof found === 'string') return found;
     this.#changedMs = this.#reading.decided.find(isChanged)!.ms;
-    if (found.accuracy > this.#before - this.#truth.measure.cost)
-      return `${percent(found.accuracy)} are right after the change: nothing is to be mended`;
+    if (found.accuracy > this.#before - this.#truth.measure.cost) return `${percent(found.accuracy)} are right after it: ${UNHARMED}`;
     return { ...found, told: { before: this.#before } };
   }
 

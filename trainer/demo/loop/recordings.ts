@@ -1,4 +1,5 @@
-import { FORMAT_FIELDS, type Recording, type RecordingEntry } from '../../data/recording-set.ts';
+import type { Recording, RecordingEntry } from '../../data/recording-set.ts';
+import { Refusal } from '../../refusal.ts';
 import { encode, FRAME_SAMPLES, frameOf } from '../sources.ts';
 import type { Stretch } from './judge.ts';
 import type { LoopSensor } from './machines.ts';
@@ -13,19 +14,14 @@ export interface Shift {
   readonly to: number;
 }
 
-/**
- * The first condition that takes two or more numeric values with every class of the set: its smallest, and the one after the next, as a change that is not the
- * smallest that there is. Undefined where there is none.
- */
-export function chooseShift(recordings: readonly RecordingEntry[]): Shift | undefined {
-  const classesOf = (some: readonly RecordingEntry[]) => new Set(some.map(({ label }) => label));
-  const all = classesOf(recordings).size;
-  for (const field of Object.keys(recordings[0] ?? {}).filter((name) => !FORMAT_FIELDS.some((other) => other === name))) {
-    const values = [...new Set(recordings.map((one) => one[field]))].filter((value) => typeof value === 'number');
-    const whole = values.filter((value) => classesOf(recordings.filter((one) => one[field] === value)).size === all).sort((a, b) => a - b);
-    if (whole.length >= 2) return { field, from: whole[0], to: whole[Math.min(2, whole.length - 1)] };
-  }
-  return undefined;
+/** Reads FIELD=FROM,TO. @throws Refusal usage/arguments, demo/shift where the set lacks one of them */
+export function parseShift(text: string, recordings: readonly RecordingEntry[]): Shift {
+  const [, field, from, to] = /^([^=]+)=(-?[\d.]+),(-?[\d.]+)$/.exec(text) ?? [];
+  if (to === undefined) throw new Refusal('usage/arguments', `--shift is "${text}"; write FIELD=FROM,TO, as in load_hp=0,2`);
+  for (const value of [from, to])
+    if (!recordings.some((one) => one[field] === Number(value)))
+      throw new Refusal('demo/shift', `no chosen recording has ${field} ${value}; see tremolo data info`);
+  return { field, from: Number(from), to: Number(to) };
 }
 
 /** Plays recordings in turn, a piece of each, over and over; after its change, others. */
