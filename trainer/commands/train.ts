@@ -224,28 +224,37 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
   },
   positionals: 1,
   async run(given, signal) {
-    const [folder] = given.positionals;
-    const out = textOption(given, 'out');
-    if (!folder || !out) throw new Refusal('usage/arguments', 'name a recording set and --out; see tremolo train --help');
-    const config = textOption(given, 'config');
-    const choices = config === undefined ? DEFAULT_CHOICES : await readSettings(config);
-    const args = withFileSelection(given, choices.data);
-    const set = await chosenSet(folder, args);
-    const novel = await novelSet(folder, args);
-    const request = { ...pipelineRequest(args, basename(resolve(out)), choices), novel };
-    const labels = new Set(set.recordings.flatMap(({ label }) => label ?? []));
-    const from = await lendingBundle(args, set, labels.size);
-    if (labels.size === 1) {
-      const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
-      await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));
-      process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
-      if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
-      return noveltyReport(made);
+    try {
+      return await trainSet(given, signal);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== 'interrupted') throw error;
+      throw new Refusal('interrupted', `${error.message}; what is done is kept: the same command goes on`, { cause: error });
     }
-    const result = await trainBundle(set, resolve(out), request, signal);
-    await writeFile(join(out, FILES.report), renderReport(trainingReport(result, set.name, request, new Date().toISOString())));
-    process.stdout.write(`${trainLines(result, out).join('\n')}\n`);
-    if (args.values['require-gate'] && !result.gate.passed) process.exitCode = 1;
-    return trainReport(result);
   },
 };
+
+async function trainSet(given: ParsedArguments, signal: AbortSignal): Promise<Record<string, unknown>> {
+  const [folder] = given.positionals;
+  const out = textOption(given, 'out');
+  if (!folder || !out) throw new Refusal('usage/arguments', 'name a recording set and --out; see tremolo train --help');
+  const config = textOption(given, 'config');
+  const choices = config === undefined ? DEFAULT_CHOICES : await readSettings(config);
+  const args = withFileSelection(given, choices.data);
+  const set = await chosenSet(folder, args);
+  const novel = await novelSet(folder, args);
+  const request = { ...pipelineRequest(args, basename(resolve(out)), choices), novel };
+  const labels = new Set(set.recordings.flatMap(({ label }) => label ?? []));
+  const from = await lendingBundle(args, set, labels.size);
+  if (labels.size === 1) {
+    const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
+    await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));
+    process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
+    if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
+    return noveltyReport(made);
+  }
+  const result = await trainBundle(set, resolve(out), request, signal);
+  await writeFile(join(out, FILES.report), renderReport(trainingReport(result, set.name, request, new Date().toISOString())));
+  process.stdout.write(`${trainLines(result, out).join('\n')}\n`);
+  if (args.values['require-gate'] && !result.gate.passed) process.exitCode = 1;
+  return trainReport(result);
+}

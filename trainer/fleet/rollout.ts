@@ -112,6 +112,9 @@ export function observe(rollout: Rollout, gateway: string, { state, online }: Si
   return { ...rollout, devices: { ...rollout.devices, [gateway]: device } };
 }
 
+/** What a gateway reported that is not final. */
+const TRIES_AGAIN = 'tries again: ';
+
 function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs: number): Device {
   const { deployment, target } = rollout;
   const { bundle, adapters } = state.running;
@@ -147,8 +150,9 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   } else if (isNews) {
     // One that was given up for silent, and speaks again.
     next.outcome = 'updating';
-    delete next.error;
-    if (state.phase === 'refused' && state.error !== undefined) next.error = `tries again: ${state.error}`;
+    // While it looks again, what stopped it last still stands.
+    if (state.phase !== 'metadata' || !next.error?.startsWith(TRIES_AGAIN)) delete next.error;
+    if (state.phase === 'refused' && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
   }
   return next;
 }
@@ -216,7 +220,8 @@ function withSilence(rollout: Rollout, nowMs: number): Rollout {
         device.outcome === 'updating' ? Math.max(device.heardMs, beganMs) : device.outcome === 'confirmed' ? device.goneMs : undefined;
       if (since === undefined || nowMs - since <= silentAfterMs) continue;
       const what = device.outcome === 'confirmed' ? 'gone after it had confirmed, for more than' : 'said nothing new of it for more than';
-      devices[gateway] = { ...device, outcome: 'failed', error: `silent: ${what} ${minutes(silentAfterMs)}` };
+      const last = device.error?.startsWith(TRIES_AGAIN) ? `; it said last: ${device.error.slice(TRIES_AGAIN.length)}` : '';
+      devices[gateway] = { ...device, outcome: 'failed', error: `silent: ${what} ${minutes(silentAfterMs)}${last}` };
     }
   }
   const isChanged = Object.keys(devices).some((gateway) => devices[gateway] !== rollout.devices[gateway]);
