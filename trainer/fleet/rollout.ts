@@ -124,7 +124,9 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   // Only what is final: a gateway that lost its link, or whose disk was full, says so and tries again.
   const refusal = state.failed.find((one) => one.deployment === deployment)?.error;
   const { have, total } = (ours && state.progress) || {};
-  const said = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
+  const words = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
+  // Who looks again and again, and is stopped each time by the same, says nothing new.
+  const said = state.phase === 'metadata' && before.said !== '' ? before.said : words;
   const isNews = said !== before.said;
   const next: Device = {
     outcome: before.outcome,
@@ -150,8 +152,7 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   } else if (isNews) {
     // One that was given up for silent, and speaks again.
     next.outcome = 'updating';
-    // While it looks again, what stopped it last still stands.
-    if (state.phase !== 'metadata' || !next.error?.startsWith(TRIES_AGAIN)) delete next.error;
+    delete next.error;
     if (state.phase === 'refused' && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
   }
   return next;
