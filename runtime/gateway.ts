@@ -102,7 +102,7 @@ export async function startGateway(
     keptAlarms,
     adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
   };
-  const updates = configuration.update && new Updates(configuration, loopOptions, limited);
+  const updates = configuration.update && new Updates(configuration, loopOptions, limited, log);
   const startLoop = (bundleFolder: string) =>
     DecisionLoop.start(
       { ...loopOptions, bundleFolder },

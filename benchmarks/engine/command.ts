@@ -40,7 +40,7 @@ Runs a bundle on this device in every way there is (onnxruntime and wasm, int8 a
 many streams the device carries and how to run them. fp32 needs the bundle's part server, as tremolo train wrote it.
 
   --seconds S      for the measurement (default 30; the whole takes some seconds more)
-  --tune FILE      writes engine, threads and largestBatch into that gateway.yaml
+  --tune FILE      writes engine, threads and largestBatch into that gateway.yaml, unless something disturbed the run
   --html FILE      one page: verdict, capacity, latency distribution, time line, device
   --json           one JSON object as the last line
 
@@ -69,11 +69,17 @@ export const engineVerb: BenchVerb = {
     const bar = new ProgressBar('engine');
     const report = await benchEngine(folder, programs, seconds, signal, bar);
     bar.done(`${report.rows.length} ways and batches in ${report.seconds.toFixed(0)} s`);
-    if (values.tune) await writeTuning(resolve(values.tune), report.verdict);
+    // What something disturbed would bind the gateway to a figure of the moment.
+    const tunes = values.tune !== undefined && report.disturbance.reasons.length === 0;
+    if (tunes) await writeTuning(resolve(values.tune!), report.verdict);
     if (values.html) await writeFile(resolve(values.html), renderPage(enginePage(report), await plotAssets(programs)));
-    print(
-      `${summary(report)}${values.tune ? `written to ${values.tune}: engine, threads, largestBatch\n` : ''}${values.html ? `page: ${values.html}\n` : ''}`,
-    );
+    const tuned =
+      values.tune === undefined
+        ? ''
+        : tunes
+          ? `written to ${values.tune}: engine, threads, largestBatch\n`
+          : `NOT written to ${values.tune}: the run was disturbed; run it again on an idle machine\n`;
+    print(`${summary(report)}${tuned}${values.html ? `page: ${values.html}\n` : ''}`);
     return { ...report };
   },
 };

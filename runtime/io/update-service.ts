@@ -1,5 +1,5 @@
 import { gatewayTopics, siteTopics } from '../contracts/topics.ts';
-import type { UpdateState } from '../contracts/update.ts';
+import type { UpdatePhase, UpdateState } from '../contracts/update.ts';
 import { nextStep, type Step, startMachine, type UpdateEffect, type UpdateEvent, type UpdateMachine } from '../update/machine.ts';
 import type { UpdateRecord } from '../update/record.ts';
 import type { UpdateTrust } from '../update/trust/refresh.ts';
@@ -13,6 +13,15 @@ import type { UpdateStorage } from './update-storage.ts';
 /** Between two messages that differ in numbers only, milliseconds. */
 const STATE_MS = 3000;
 
+/** What a log tells of an update. `deployment` is absent where the metadata themselves are refused. */
+export interface UpdateMilestone {
+  readonly phase: UpdatePhase;
+  readonly deployment?: string;
+  readonly error?: string;
+}
+
+const MILESTONES: ReadonlySet<UpdatePhase> = new Set(['verify', 'active', 'confirmed', 'rolledBack', 'refused']);
+
 export interface UpdateServiceOptions {
   readonly site: string;
   readonly gateway: string;
@@ -25,6 +34,8 @@ export interface UpdateServiceOptions {
   /** False while another gateway has our name: then nothing is begun. */
   readonly mayWork: () => boolean;
   readonly onTrouble: (kind: string, error: string) => void;
+  /** Called where an update gets on or ends; with refused metadata, each time. */
+  readonly onMilestone?: (milestone: UpdateMilestone) => void;
   /** How long something new decides before it is confirmed. */
   readonly trial?: TrialTimes;
 }
@@ -52,6 +63,7 @@ export class UpdateService {
   #progress: DownloadProgress | undefined;
   #wireBytes = 0;
   #said = '';
+  #milestone = '';
   #sayTimer: NodeJS.Timeout | undefined;
   #saidMs = Number.NEGATIVE_INFINITY;
   readonly #repeat: NodeJS.Timeout;
@@ -142,9 +154,21 @@ export class UpdateService {
     const before = this.#machine;
     const step = nextStep(before, event);
     this.#machine = step.machine;
+    this.#mark(before);
     if (step.machine.phase !== before.phase || step.machine.subject !== before.subject) this.#sayNow();
     else this.#say();
     if (step.machine.record !== before.record || step.effects.length > 0) this.#begin(step, before.record);
+  }
+
+  #mark({ phase: before }: UpdateMachine): void {
+    const { phase, subject, error } = this.#machine;
+    if (phase === before || !MILESTONES.has(phase)) return;
+    const milestone: UpdateMilestone = { phase, deployment: subject?.deployment, error };
+    const text = JSON.stringify(milestone);
+    // After each look at the metadata it rests again where it rested.
+    if (text === this.#milestone && subject) return;
+    this.#milestone = text;
+    this.#options.onMilestone?.(milestone);
   }
 
   /** Writes what must outlive a power cut, and only then does what follows from it. */

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Logger } from 'pino';
 import { readManifest } from '../../models/bundle/bundle.ts';
 import type { DecisionLoop, DecisionLoopOptions } from '../decision-loop.ts';
 import { UpdateTrust } from '../update/trust/refresh.ts';
@@ -13,7 +14,7 @@ import { ConfigurationRefusal, type GatewayConfiguration } from './configuration
 import type { LimitedLog } from './limited-log.ts';
 import { nodeDisk } from './update-disk.ts';
 import { loopHost } from './update-host.ts';
-import { UpdateService } from './update-service.ts';
+import { type UpdateMilestone, UpdateService } from './update-service.ts';
 import { type ProvedStart, startProved } from './update-start.ts';
 import { UpdateStorage } from './update-storage.ts';
 
@@ -21,15 +22,17 @@ import { UpdateStorage } from './update-storage.ts';
 export class Updates {
   readonly #configuration: GatewayConfiguration;
   readonly #options: DecisionLoopOptions;
-  readonly #log: LimitedLog;
+  readonly #limited: LimitedLog;
+  readonly #log: Pick<Logger, 'info'>;
   readonly #storage: UpdateStorage;
   #started: ProvedStart<DecisionLoop> | undefined;
   #service: UpdateService | undefined;
   #link: BrokerLink | undefined;
 
-  constructor(configuration: GatewayConfiguration, options: DecisionLoopOptions, log: LimitedLog) {
+  constructor(configuration: GatewayConfiguration, options: DecisionLoopOptions, limited: LimitedLog, log: Pick<Logger, 'info'>) {
     this.#configuration = configuration;
     this.#options = options;
+    this.#limited = limited;
     this.#log = log;
     this.#storage = new UpdateStorage(nodeDisk, configuration.stateFolder);
   }
@@ -67,7 +70,23 @@ export class Updates {
     this.#link = link;
     const host = loopHost(loop, bundle, this.#options);
     const onTrouble = (kind: string, error: string) => this.#warn(kind, error);
-    this.#service = new UpdateService({ site, gateway, trust, storage: this.#storage, record, host, link, mayWork, onTrouble });
+    const onMilestone = (milestone: UpdateMilestone) => {
+      // Metadata that are not to be trusted come again with each timestamp.
+      if (milestone.phase === 'refused' && milestone.deployment === undefined) this.#warn('refused', milestone.error!);
+      else this.#log.info(milestone, 'update');
+    };
+    this.#service = new UpdateService({
+      site,
+      gateway,
+      trust,
+      storage: this.#storage,
+      record,
+      host,
+      link,
+      mayWork,
+      onTrouble,
+      onMilestone,
+    });
   }
 
   async stop(): Promise<void> {
@@ -96,7 +115,7 @@ export class Updates {
   }
 
   #warn(kind: string, error: string): void {
-    this.#log.warn(`update ${kind}`, { update: kind, error }, 'update');
+    this.#limited.warn(`update ${kind}`, { update: kind, error }, 'update');
   }
 }
 

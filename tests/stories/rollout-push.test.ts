@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { BASE, type Behaviour, SimulatedGateway } from '../support/simulated-gateway.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
@@ -167,5 +168,18 @@ describe('a push', () => {
     expect(stdout).toContain('group 1: plant/a\ngroup 2: plant/b plant/c\n');
     expect(report).toEqual({ dryRun: true });
     expect((await readFile(join(fleet, 'timestamp.json'))).equals(before)).toBe(true);
+  });
+
+  it('says at once of whom it would wait for in vain: a name never heard, and a gateway that takes no updates', async () => {
+    await gatewaysOf({ a: 'confirms' });
+    const client = connectBroker(broker.url, () => {});
+    const status = JSON.stringify({ state: 'online', version: '0.1.0' });
+    await client.publishAsync('tremolo/v1/plant/deaf/status', status, { qos: 1, retain: true });
+    await client.endAsync();
+    const { code, stderr } = await push(bundle, '--to', 'plant/a,plant/nobody,plant/deaf', '--dry-run').ended;
+    expect(code).toBe(0);
+    expect(stderr).toContain('plant/nobody: the broker knows no such gateway');
+    expect(stderr).toContain('plant/deaf takes no updates (update.root is not set');
+    expect(stderr).not.toContain('plant/a');
   });
 });

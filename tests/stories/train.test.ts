@@ -114,7 +114,7 @@ describe('tremolo train', { timeout: 240_000 }, () => {
   it('goes on after Ctrl-C, to the very bundle of an uninterrupted run', async () => {
     const stopped = await tremolo(train('whole'), join(folder, 'cache-2'), 'teacher 50 %');
     expect(stopped.code).toBe(1);
-    expect(stopped.stderr.trim().split('\n').at(-1)).toMatch(/^interrupted: /);
+    expect(stopped.stderr.trim().split('\n').at(-1)).toMatch(/^interrupted: .*the same command goes on/);
     expect(existsSync(join(folder, 'cache-2'))).toBe(true);
     const resumed = await tremolo(train('whole'), join(folder, 'cache-2'));
     expect(resumed.code, resumed.stderr).toBe(0);
@@ -127,5 +127,12 @@ describe('tremolo train', { timeout: 240_000 }, () => {
     const { code, stdout } = await tremolo([...train('whole'), '--require-gate', '--latency-ms', '0.0001'], join(folder, 'cache-1'));
     expect(stdout).toContain('NOT passed');
     expect(code).toBe(1);
+  });
+
+  it('does not write over a bundle that another command made, unless it is told to', async () => {
+    const { code, stderr } = await tremolo([...train('whole'), '--seed', '2'], join(folder, 'cache-1'));
+    expect(code).toBe(2);
+    expect(stderr.trim().split('\n').at(-1)).toMatch(/^train\/there: .*--replace/);
+    expect((await readBundle(join(folder, 'whole'))).digest).toBe(json(whole).digest);
   });
 });

@@ -71,7 +71,7 @@ soak: the same for hours, watching jitter, memory and garbage collection.
   --aligned         all sensors send at the same instants, instead of each at a phase of its own
   --seed N          of the phases (default 1)
   --bundle FOLDER   default: the bundle shipped with Tremolo
-  --tune FILE       writes engine, threads and largestBatch into that gateway.yaml
+  --tune FILE       writes engine, threads and largestBatch into that gateway.yaml, unless something disturbed the run
   --html FILE       one page that needs nothing but itself: verdict, curves, time line, device
   --profile FOLDER  writes V8 processor profiles of the gateway; not for figures to keep
 

@@ -140,7 +140,8 @@ example: tremolo fleet status --json
       }
       case 'rollback': {
         const newest = (await readRollouts(repository)).filter((rollout) => rollout.status === 'finished').at(-1);
-        const name = id ?? newest?.deployment ?? '';
+        const name = id ?? newest?.deployment;
+        if (name === undefined) throw new Refusal('fleet/rollout', 'nothing to take back: no push is finished; see tremolo fleet status');
         const known = await rolloutNamed(repository, name, () => false);
         const isFinished = (rollout: Rollout) => rollout.status === 'finished';
         await change(repository, known, isFinished, (rollout) =>

@@ -1,5 +1,6 @@
 import { beginRollout, draftRollout, type Plan, readCargo, usualBudget } from '../fleet/deployment.ts';
 import { followRollout } from '../fleet/follow.ts';
+import type { GatewayWatch } from '../fleet/gateway-watch.ts';
 import { askBroker } from '../fleet/known-gateways.ts';
 import type { Repository } from '../fleet/repository.ts';
 import type { ResponderCounters } from '../fleet/responder.ts';
@@ -63,6 +64,20 @@ function planOf(args: ParsedArguments, gateways: readonly string[], usualBudgetB
   };
 }
 
+/** A push to a broker that is away waits on disk: who may be asked for advice only is not waited for longer, milliseconds. */
+const ADVICE_MS = 2000;
+
+/** Says at once of whom the rollout would wait for in vain. */
+function warnOfAbsent(gateways: readonly string[], watch: GatewayWatch): void {
+  const known = new Map(watch.gateways().map((gateway) => [gateway.name, gateway]));
+  for (const name of gateways) {
+    const gateway = known.get(name);
+    if (!gateway) process.stderr.write(`${name}: the broker knows no such gateway; the push waits for it\n`);
+    else if (gateway.state === 'online' && !watch.sighting(name).state)
+      process.stderr.write(`${name} takes no updates (update.root is not set in its configuration)\n`);
+  }
+}
+
 /** The rollout that the command is about: a new one on disk, or the one to resume. Undefined after a dry run, which has printed it. */
 async function rolloutOf(args: ParsedArguments, repository: Repository): Promise<Rollout | undefined> {
   const id = textOption(args, 'resume');
@@ -76,11 +91,13 @@ async function rolloutOf(args: ParsedArguments, repository: Repository): Promise
   if (!path || !to) throw new Refusal('usage/arguments', 'name what to push and --to whom; see tremolo push --help');
   const selector = parseSelector(to);
   const cargo = await readCargo(path, { stream: textOption(args, 'stream'), adapt: args.values.adapt === true });
-  const known = isExact(selector) ? [] : (await askBroker(brokerOption(args), await repository.sites())).gateways();
-  const plan = planOf(args, select(selector, known), usualBudget(cargo));
+  const [broker, sites] = [brokerOption(args), await repository.sites()];
+  const watch = isExact(selector) ? await askBroker(broker, sites, ADVICE_MS).catch(() => undefined) : await askBroker(broker, sites);
+  const plan = planOf(args, select(selector, watch?.gateways() ?? []), usualBudget(cargo));
   const draft = draftRollout(cargo, plan, 1, new Date());
   // A site without a key is found out before anything is written, in a dry run too.
-  for (const site of sitesOfRollout(draft)) await repository.site(site);
+  for (const site of sitesOfRollout(draft)) await repository.checkCanSign(site);
+  if (watch) warnOfAbsent(plan.groups.flat(), watch);
   if (!args.values['dry-run']) return beginRollout(repository, cargo, plan, new Date());
   const bytes = Object.values(draft.objects).reduce((sum, length) => sum + length, 0);
   const groups = draft.groups.map(({ gateways }, index) => `group ${index + 1}: ${gateways.join(' ') || 'nobody'}\n`);

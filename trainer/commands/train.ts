@@ -1,4 +1,6 @@
-import { writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type Bundle, FILES, readBundle } from '../../models/bundle/bundle.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
@@ -167,6 +169,7 @@ Recordings of one class only, whatever its name, make a novelty bundle: it tells
 the line drawn so that 1 % of healthy windows that training has not seen are called novel.
 
   --out FOLDER                the bundle to write, with report.html
+  --replace                   write over a bundle that another command made
   --config FILE               a train.yaml: all of the following and more (example below); options win over it
 ${SELECTION_HELP}
   --stride N                  samples from window to window (default ${STRIDE}); one window a recording where it is longer than what is left
@@ -204,6 +207,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     ...SELECTION_OPTIONS,
     ...TRAINING_OPTIONS,
     out: { type: 'string' },
+    replace: { type: 'boolean' },
     config: { type: 'string' },
     stride: { type: 'string' },
     budget: { type: 'string' },
@@ -224,28 +228,63 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
   },
   positionals: 1,
   async run(given, signal) {
-    const [folder] = given.positionals;
-    const out = textOption(given, 'out');
-    if (!folder || !out) throw new Refusal('usage/arguments', 'name a recording set and --out; see tremolo train --help');
-    const config = textOption(given, 'config');
-    const choices = config === undefined ? DEFAULT_CHOICES : await readSettings(config);
-    const args = withFileSelection(given, choices.data);
-    const set = await chosenSet(folder, args);
-    const novel = await novelSet(folder, args);
-    const request = { ...pipelineRequest(args, basename(resolve(out)), choices), novel };
-    const labels = new Set(set.recordings.flatMap(({ label }) => label ?? []));
-    const from = await lendingBundle(args, set, labels.size);
-    if (labels.size === 1) {
-      const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
-      await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));
-      process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
-      if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
-      return noveltyReport(made);
+    try {
+      return await trainSet(given, signal);
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.code !== 'interrupted') throw error;
+      throw new Refusal('interrupted', `${error.message}; what is done is kept: the same command goes on`, { cause: error });
     }
-    const result = await trainBundle(set, resolve(out), request, signal);
-    await writeFile(join(out, FILES.report), renderReport(trainingReport(result, set.name, request, new Date().toISOString())));
-    process.stdout.write(`${trainLines(result, out).join('\n')}\n`);
-    if (args.values['require-gate'] && !result.gate.passed) process.exitCode = 1;
-    return trainReport(result);
   },
 };
+
+/** Options that change how a bundle is made or judged, not which one it is. */
+const BESIDE_THE_BUNDLE = ['out', 'json', 'replace', 'require-gate', 'latency-ms', 'workers', 'memory'];
+
+/** File beside a bundle with the hash of the command that made it. */
+const MADE_BY = 'made-by.txt';
+
+/** SHA-256 of a command with the settings file it names: the same command may write over its own bundle. */
+async function commandHash({ values, positionals }: ParsedArguments): Promise<string> {
+  const options = Object.entries(values).filter(([name]) => !BESIDE_THE_BUNDLE.includes(name));
+  const settings = typeof values.config === 'string' ? await readFile(values.config, 'utf8') : '';
+  const told = [positionals.map((path) => resolve(path)), options.sort(([a], [b]) => (a < b ? -1 : 1)), settings];
+  return createHash('sha256').update(JSON.stringify(told)).digest('hex');
+}
+
+/** @throws Refusal train/there where the folder holds a bundle that another command made */
+async function refuseOthersBundle(folder: string, command: string): Promise<void> {
+  if (!existsSync(join(folder, FILES.manifest))) return;
+  const madeBy = await readFile(join(folder, MADE_BY), 'utf8').catch(() => '');
+  if (madeBy.trim() !== command)
+    throw new Refusal('train/there', `${folder} holds a bundle that another command made; add --replace, or name another folder`);
+}
+
+async function trainSet(given: ParsedArguments, signal: AbortSignal): Promise<Record<string, unknown>> {
+  const [folder] = given.positionals;
+  const out = textOption(given, 'out');
+  if (!folder || !out) throw new Refusal('usage/arguments', 'name a recording set and --out; see tremolo train --help');
+  const config = textOption(given, 'config');
+  const choices = config === undefined ? DEFAULT_CHOICES : await readSettings(config);
+  const args = withFileSelection(given, choices.data);
+  const set = await chosenSet(folder, args);
+  const novel = await novelSet(folder, args);
+  const request = { ...pipelineRequest(args, basename(resolve(out)), choices), novel };
+  const labels = new Set(set.recordings.flatMap(({ label }) => label ?? []));
+  const from = await lendingBundle(args, set, labels.size);
+  const command = await commandHash(given);
+  if (given.values.replace !== true) await refuseOthersBundle(resolve(out), command);
+  if (labels.size === 1) {
+    const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
+    await writeFile(join(out, MADE_BY), `${command}\n`);
+    await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));
+    process.stdout.write(`${noveltyLines(made, out).join('\n')}\n`);
+    if (args.values['require-gate'] && !made.gate.passed) process.exitCode = 1;
+    return noveltyReport(made);
+  }
+  const result = await trainBundle(set, resolve(out), request, signal);
+  await writeFile(join(out, MADE_BY), `${command}\n`);
+  await writeFile(join(out, FILES.report), renderReport(trainingReport(result, set.name, request, new Date().toISOString())));
+  process.stdout.write(`${trainLines(result, out).join('\n')}\n`);
+  if (args.values['require-gate'] && !result.gate.passed) process.exitCode = 1;
+  return trainReport(result);
+}

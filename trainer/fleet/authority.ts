@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { type Key, Root, Targets } from '@tufjs/models';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import { siteRole } from '../../runtime/contracts/update.ts';
@@ -26,11 +27,12 @@ export interface RootPolicy {
 /**
  * Makes a repository with its keys.
  *
- * @throws Refusal keys/there, keys/threshold, usage/name
+ * @throws Refusal keys/there, keys/occupied, keys/threshold, usage/name
  */
 export async function createRepository(folder: string, policy: RootPolicy, sites: readonly string[], now: Date): Promise<Repository> {
   const repository = Repository.at(folder);
   if (await repository.exists()) throw new Refusal('keys/there', `${folder} is a repository already; tremolo keys rotate changes its keys`);
+  await refuseOccupied(folder);
   const { keys, threshold } = policy;
   if (threshold > keys || keys > LARGEST_ROOT_KEYS)
     throw new Refusal(
@@ -53,6 +55,19 @@ export async function createRepository(folder: string, policy: RootPolicy, sites
     await repository.update(now, { root, targets, sites: new Map(sites.map((site) => [site, emptySite(now)])) }, true);
     return repository;
   });
+}
+
+/** What an init that was cut short may have left: it is told of by `keys/there`. */
+const OWN_FILE = /^(keys|repository\.lock|root-.*|\d+\..+\.json)$/;
+
+/** @throws Refusal keys/occupied where the folder holds something else */
+async function refuseOccupied(folder: string): Promise<void> {
+  const entries = await readdir(folder).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code === 'ENOENT') return [];
+    throw new Refusal('keys/occupied', `--out ${folder} is not a folder (${cause.code}); name another`, { cause });
+  });
+  const foreign = entries.find((name) => !OWN_FILE.test(name));
+  if (foreign !== undefined) throw new Refusal('keys/occupied', `--out ${folder} holds ${foreign}; name an empty folder or a new one`);
 }
 
 /** @throws Refusal usage/name, keys/there; fleet/key where the key of all targets is kept elsewhere */

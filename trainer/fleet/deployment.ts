@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { FILES, readBundle, sha256 } from '../../models/bundle/bundle.ts';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { isTopicName } from '../../runtime/contracts/topics.ts';
 import type { Thresholds } from '../../runtime/contracts/update.ts';
 import { Refusal } from '../refusal.ts';
 import type { Repository } from './repository.ts';
@@ -46,7 +47,7 @@ export async function readAdapterCargo(path: string, stream: string): Promise<Ca
   };
 }
 
-/** @throws Refusal push/cargo where the path is neither a bundle's folder nor a file */
+/** @throws Refusal push/cargo where the path is neither a bundle's folder nor a file; usage/name */
 export async function readCargo(path: string, { stream, adapt }: { stream?: string; adapt: boolean }): Promise<Cargo> {
   const stats = await stat(path).catch((cause: NodeJS.ErrnoException) => {
     throw new Refusal('push/cargo', `${path} cannot be read (${cause.code}); name a bundle folder or an adapter.safetensors`, { cause });
@@ -56,6 +57,11 @@ export async function readCargo(path: string, { stream, adapt }: { stream?: stri
     return readBundleCargo(path, adapt ? ['core', 'adapt'] : ['core']);
   }
   if (!stream) throw new Refusal('usage/arguments', `${path} is an adapter; say with --stream which stream it is for`);
+  if (!isTopicName(stream))
+    throw new Refusal(
+      'usage/name',
+      `--stream "${stream}" is no name of a stream: letters, digits, ".", "_" or "-", at most 64, beginning with a letter or digit`,
+    );
   if (adapt) throw new Refusal('usage/arguments', `${path} is an adapter, and --adapt is for bundles; leave it out`);
   return readAdapterCargo(path, stream);
 }
@@ -113,7 +119,7 @@ export function beginRollout(repository: Repository, cargo: Cargo, plan: Plan, n
           `${other.deployment} is under way at ${common}; wait, or end it: tremolo fleet abort ${other.deployment}`,
         );
     }
-    for (const site of sitesOfRollout(rollout)) await repository.site(site);
+    for (const site of sitesOfRollout(rollout)) await repository.checkCanSign(site);
     for (const bytes of cargo.objects.values()) await repository.keep(bytes);
     await saveRollout(repository, rollout, now);
     return rollout;

@@ -14,9 +14,10 @@ const QUIET_MS = 300;
 /**
  * What the gateways of some sites last said, as the broker has kept it.
  *
+ * @param connectMs how long the broker is tried, milliseconds
  * @throws Refusal fleet/broker where the broker cannot be reached
  */
-export async function askBroker(broker: BrokerConfiguration, sites: readonly string[]): Promise<GatewayWatch> {
+export async function askBroker(broker: BrokerConfiguration, sites: readonly string[], connectMs = CONNECT_MS): Promise<GatewayWatch> {
   let lastError = 'no answer';
   const client = connectBroker(
     broker.url,
@@ -28,7 +29,7 @@ export async function askBroker(broker: BrokerConfiguration, sites: readonly str
   try {
     if (!client.connected)
       await new Promise<void>((resolve, reject) => {
-        const timer = setTimeout(() => reject(new Refusal('fleet/broker', `${broker.url} cannot be reached: ${lastError}`)), CONNECT_MS);
+        const timer = setTimeout(() => reject(new Refusal('fleet/broker', `${broker.url} cannot be reached: ${lastError}`)), connectMs);
         client.once('connect', () => {
           clearTimeout(timer);
           resolve();

@@ -106,6 +106,19 @@ export class Repository {
   }
 
   /**
+   * Looks whether a push to a site can be signed here, before anything of it is written.
+   *
+   * @throws Refusal fleet/site, fleet/key
+   */
+  async checkCanSign(site: string): Promise<void> {
+    await this.site(site);
+    const { root, targets } = await this.top();
+    const role = siteRole(site);
+    await this.signer(role, targets.signed.delegations?.roles?.[role]?.keyIDs ?? []);
+    for (const name of ['snapshot', 'timestamp'] as const) await this.signer(name, root.signed.roles[name].keyIDs);
+  }
+
+  /**
    * A piece of a served metadata file or an object, at most `length` bytes from `from` on; undefined where there is no such object. The name comes from
    * outside: nothing else in the folder can be reached by it.
    */

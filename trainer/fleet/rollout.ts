@@ -112,6 +112,9 @@ export function observe(rollout: Rollout, gateway: string, { state, online }: Si
   return { ...rollout, devices: { ...rollout.devices, [gateway]: device } };
 }
 
+/** What a gateway reported that is not final. */
+const TRIES_AGAIN = 'tries again: ';
+
 function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs: number): Device {
   const { deployment, target } = rollout;
   const { bundle, adapters } = state.running;
@@ -121,7 +124,9 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   // Only what is final: a gateway that lost its link, or whose disk was full, says so and tries again.
   const refusal = state.failed.find((one) => one.deployment === deployment)?.error;
   const { have, total } = (ours && state.progress) || {};
-  const said = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
+  const words = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
+  // Who looks again and again, and is stopped each time by the same, says nothing new.
+  const said = state.phase === 'metadata' && before.said !== '' ? before.said : words;
   const isNews = said !== before.said;
   const next: Device = {
     outcome: before.outcome,
@@ -148,7 +153,7 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
     // One that was given up for silent, and speaks again.
     next.outcome = 'updating';
     delete next.error;
-    if (state.phase === 'refused' && state.error !== undefined) next.error = `tries again: ${state.error}`;
+    if (state.phase === 'refused' && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
   }
   return next;
 }
@@ -216,7 +221,8 @@ function withSilence(rollout: Rollout, nowMs: number): Rollout {
         device.outcome === 'updating' ? Math.max(device.heardMs, beganMs) : device.outcome === 'confirmed' ? device.goneMs : undefined;
       if (since === undefined || nowMs - since <= silentAfterMs) continue;
       const what = device.outcome === 'confirmed' ? 'gone after it had confirmed, for more than' : 'said nothing new of it for more than';
-      devices[gateway] = { ...device, outcome: 'failed', error: `silent: ${what} ${minutes(silentAfterMs)}` };
+      const last = device.error?.startsWith(TRIES_AGAIN) ? `; it said last: ${device.error.slice(TRIES_AGAIN.length)}` : '';
+      devices[gateway] = { ...device, outcome: 'failed', error: `silent: ${what} ${minutes(silentAfterMs)}${last}` };
     }
   }
   const isChanged = Object.keys(devices).some((gateway) => devices[gateway] !== rollout.devices[gateway]);

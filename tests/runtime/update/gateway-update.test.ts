@@ -6,6 +6,7 @@ import type { MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type Bundle, FILES, writeBundle } from '../../../models/bundle/bundle.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../../models/bundle/schema/safetensors.ts';
+import { siteTopics } from '../../../runtime/contracts/topics.ts';
 import { type UpdateState, updateStateSchema } from '../../../runtime/contracts/update.ts';
 import { startEmbeddedBroker } from '../../../trainer/io/broker.ts';
 import { type LiveGateway, liveGateway, observe, sendNoise, TOPICS } from '../../support/live-gateway.ts';
@@ -118,6 +119,10 @@ const ended = (made: Plant, deployment: string) =>
     patient,
   );
 
+/** Phases of an update that the gateway's log tells of. */
+const toldInLog = ({ gateway }: Plant, deployment: string) =>
+  gateway.log.filter((line) => line.deployment === deployment).map(({ phase }) => phase);
+
 const SHADOW = { ...EASY, shadowWindows: 30, agreement: 0.95, alarmShareChange: 0.05 };
 
 describe('a bundle that is pushed', () => {
@@ -133,6 +138,7 @@ describe('a bundle that is pushed', () => {
     expect(made.state()?.shadow).toMatchObject({ agreement: 1, alarmShareChange: 0 });
     expect(made.state()?.shadow?.windows).toBeGreaterThanOrEqual(30);
     expect(phasesOf(made, deployment)).toEqual(expect.arrayContaining(['fetch', 'shadow', 'active', 'confirmed']));
+    expect(toldInLog(made, deployment)).toEqual(['verify', 'active', 'confirmed']);
     const objects = new Set(made.site.sent.map((name) => name.split('/')[0]).filter((name) => !name.endsWith('.json')));
     expect([...objects]).toEqual([better.bundle.digest]);
     await allDecidedOnce(made, streams, end);
@@ -148,6 +154,7 @@ describe('a bundle that is pushed', () => {
     await ended(made, bad);
     expect(made.state()?.failed).toEqual([{ deployment: bad, error: expect.stringMatching(/^update\/agreement: /) }]);
     expect(made.state()).toMatchObject({ phase: 'refused', running: { bundle: factory.bundle.digest } });
+    expect(toldInLog(made, bad)).toEqual(['verify', 'refused']);
     const good = await made.site.pushBundle(better.folder, better.bundle, { thresholds: SHADOW });
     made.site.publish();
     await ended(made, good);
@@ -156,6 +163,17 @@ describe('a bundle that is pushed', () => {
     expect(new Set(made.decided.map(({ bundle }) => bundle))).toEqual(
       new Set([factory, better].map(({ bundle }) => bundle.digest.slice(0, 12))),
     );
+  });
+
+  it('signed with keys that the gateway does not know is told of in its log, not with each timestamp', async () => {
+    const made = await plant();
+    const refusals = () => made.states.filter(({ phase }) => phase === 'refused').length;
+    for (const round of [1, 2]) {
+      await made.client.publishAsync(siteTopics('plant').timestamp, Buffer.from(new UpdateSite().repository.timestamp), { qos: 1 });
+      await vi.waitFor(() => expect(refusals()).toBe(round), patient);
+    }
+    const told = made.gateway.log.filter(({ update }) => update === 'refused');
+    expect(told).toEqual([expect.objectContaining({ level: 40, msg: 'update', error: made.state()!.error })]);
   });
 
   it('whose bytes are not those that were signed is fetched once more and then refused, and the next push works', async () => {

@@ -20,7 +20,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tremolo-commands-'));
   bundle = (await makeTinyBundle()).folder;
   broker = await startEmbeddedBroker();
-  await createRepository(join(folder, 'fleet'), { folder: join(folder, 'root'), keys: 1, threshold: 1 }, ['plant'], new Date());
+  await createRepository(join(folder, 'fleet'), { folder: join(folder, 'root'), keys: 1, threshold: 1 }, ['plant', 'east'], new Date());
+  await rm(join(folder, 'fleet', 'keys', 'site-east.pem'));
 });
 afterAll(async () => {
   await broker.close();
@@ -36,6 +37,8 @@ describe('bad input to push, keys, fleet and serve is refused in one line', () =
     [['push', 'BUNDLE', '--to', 'plant/a', '--waves', '0'], /usage\/waves/],
     [['push', 'BUNDLE', '--to', 'plant/a', '--silent-after', '30s'], /usage\/arguments: --silent-after/],
     [['push', 'BUNDLE', '--to', 'plant/a', '--stream', 's'], /usage\/arguments/],
+    [['push', 'ADAPTER', '--to', 'plant/a', '--stream', 'a/b'], /usage\/name: --stream "a\/b"/],
+    [['push', 'BUNDLE', '--to', 'east/a'], /fleet\/key: .*site-east\.pem/],
     [['push', 'BUNDLE', '--to', 'north/a'], /fleet\/site: .*tremolo keys site north/],
     [['push', '/nowhere', '--to', 'plant/a'], /push\/cargo/],
     [['push', '--resume', 'x'], /fleet\/rollout/],
@@ -43,13 +46,16 @@ describe('bad input to push, keys, fleet and serve is refused in one line', () =
     [['fleet'], /usage\/arguments/],
     [['fleet', 'abort', 'x'], /fleet\/rollout/],
     [['fleet', 'pause'], /fleet\/rollout/],
+    [['fleet', 'rollback'], /fleet\/rollout: nothing to take back/],
     [['keys'], /usage\/arguments/],
     [['keys', 'rotate', 'everything'], /usage\/choice/],
     [['keys', 'site', 'a/b'], /usage\/name/],
+    [['keys', 'init', '--out', 'BUNDLE'], /keys\/occupied: .*holds/],
     [['serve', '--repository', '/nowhere'], /fleet\/repository/],
     [['serve', '--broker', 'localhost'], /usage\/broker/],
   ])('tremolo %s', async (words, message) => {
-    const [verb, ...args] = words.map((word) => (word === 'BUNDLE' ? bundle : word));
+    const paths: Readonly<Record<string, string>> = { BUNDLE: bundle, ADAPTER: join(bundle, 'adapter.safetensors') };
+    const [verb, ...args] = words.map((word) => paths[word] ?? word);
     const common = [
       ...(args.includes('--repository') ? [] : ['--repository', join(folder, 'fleet')]),
       ...(args.includes('--broker') || verb === 'keys' ? [] : ['--broker', broker.url]),

@@ -194,7 +194,12 @@ describe('a rollout', () => {
     const confirmed = hear(rollout, 'a', says('confirmed'), 2);
     expect(confirmed.devices['plant/a'].error).toBeUndefined();
     expect(waitingForTimestamp(confirmed, () => stopped)).toEqual([]);
-    expect(advance(rollout, 11 * MINUTE).status).toBe('failed');
+    const looking = hear(rollout, 'a', { ...stopped, phase: 'metadata', error: undefined }, 3);
+    for (const silent of [rollout, looking])
+      expect(advance(silent, 11 * MINUTE)).toMatchObject({
+        status: 'failed',
+        reason: expect.stringContaining('it said last: update/slow: nothing came for 30 s'),
+      });
   });
 
   it('takes repeating the same for silence', () => {
