@@ -3,6 +3,7 @@ import { BaselineSum } from './baseline.ts';
 import { type DriftReference, exceeds, type Thresholds } from './calibrate.ts';
 import { type SpectralCause, spectralCause, unfamiliarCause } from './cause.ts';
 import { Decided } from './decided.ts';
+import { DEFAULT_REFERENCE } from './default-reference.ts';
 import { type EvidenceWindow, informative } from './evidence.ts';
 import { NO_NOVELTY, type WindowFeatures } from './features.ts';
 import { QuietLearning } from './quiet-learning.ts';
@@ -366,7 +367,12 @@ export function promisedRunLength({ thresholds }: DriftReference, asked: number)
  * that of a CUSUM does. Beyond the largest that is no promise, see {@link promisedRunLength}, but fewer alarms.
  */
 export function thresholdsFor({ thresholds }: DriftReference, runLength: number): Thresholds {
-  if (thresholds.length === 1) return { ...thresholds[0], runLength };
+  if (thresholds.length === 1) {
+    // One point has no slope: it rises as those do that were measured at several.
+    const [own, usual] = [thresholds[0], (windows: number) => thresholdsFor(DEFAULT_REFERENCE, windows)];
+    const [there, here] = [usual(runLength), usual(own.runLength)];
+    return { runLength, novelty: own.novelty + there.novelty - here.novelty, shift: own.shift + there.shift - here.shift };
+  }
   let at = 0;
   while (at < thresholds.length - 2 && thresholds[at + 1].runLength < runLength) at++;
   const [low, high] = [thresholds[at], thresholds[at + 1]];

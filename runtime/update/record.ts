@@ -22,7 +22,6 @@ export type Wanted = z.infer<typeof wantedSchema>;
 export const SLOTS = ['a', 'b'] as const;
 export type SlotName = (typeof SLOTS)[number];
 /** What the gateway was installed with: the bundle of its configuration. */
-export type ActiveName = SlotName | 'factory';
 
 const slotSchema = z.strictObject({
   deployment: z.string(),

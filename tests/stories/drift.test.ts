@@ -88,11 +88,11 @@ describe('a machine that the model knows', () => {
 
   it('hardly ever drifts while it is well, in three minutes of changing load and speed', async () => {
     let signals = 0;
-    const [seeds, windows] = [[21, 22, 23, 24], 700];
-    for (const seed of seeds) signals += (await model.feed(watch(), 'fan', windows, run(createMachine({ seed }), 'normal', seed))).length;
-    // What the bundle's calibration promises, and three standard deviations of as many chances.
-    const expected = (seeds.length * windows) / watch().promisedRunLength;
-    expect(signals).toBeLessThanOrEqual(expected + 3 * Math.sqrt(expected));
+    for (const seed of [21, 22, 23, 24]) {
+      signals += (await model.feed(watch(), 'fan', 700, run(createMachine({ seed }), 'normal', seed))).length;
+    }
+    // No more than the bundle's calibration promises.
+    expect(signals).toBeLessThanOrEqual((4 * 700) / watch().promisedRunLength);
   });
 
   it('has an alarm and no drift when it gets a fault that the model knows', async () => {

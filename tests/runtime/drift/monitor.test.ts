@@ -160,6 +160,10 @@ it('thresholds between and beyond the calibrated ones grow with the logarithm of
   expect(thresholdsFor(REFERENCE, 500)).toEqual(REFERENCE.thresholds[0]);
   expect(thresholdsFor(REFERENCE, 1000).shift).toBeCloseTo(8, 9);
   expect(thresholdsFor(REFERENCE, 8000)).toEqual({ runLength: 8000, novelty: 6, shift: 9.5 });
+  // One point alone rises too: a longer run length never has the threshold of a shorter one.
+  const single = { ...REFERENCE, thresholds: REFERENCE.thresholds.slice(0, 1) };
+  expect(thresholdsFor(single, 500)).toEqual(REFERENCE.thresholds[0]);
+  expect(thresholdsFor(single, 8000).shift).toBeGreaterThan(REFERENCE.thresholds[0].shift);
 });
 
 it('promises no longer run length than was calibrated', () => {
