@@ -12,12 +12,14 @@ import { INT8_SPEED } from './int8-speed.ts';
 import { ISOLATION } from './isolation.ts';
 import { PACK_BYTES } from './pack-bytes.ts';
 import { PUSH } from './push.ts';
+import { SHRINK } from './shrink.ts';
 import { STREAMS } from './streams.ts';
 import { SWAP_AND_ADAPT } from './swap-and-adapt.ts';
 import { TRAIN_PARALLEL } from './train-parallel.ts';
 import { TRAIN_PEERS } from './train-peers.ts';
 import { TRAIN_STEP } from './train-step.ts';
 import { TRAINER_SPLITS } from './trainer-splits.ts';
+import { TUNE_TEACHER } from './tune-teacher.ts';
 
 /** Every scenario there is, in the order in which they run and are reported. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -26,11 +28,13 @@ export const SCENARIOS: readonly Scenario[] = [
   ...TRAIN_PEERS,
   ...TRAIN_PARALLEL,
   ...INT8_SPEED,
+  ...SHRINK,
   ...ISOLATION,
   ...ADAPTER_BANK,
   ...BUNDLE_BYTES,
   ...PACK_BYTES,
   ...TRAINER_SPLITS,
+  ...TUNE_TEACHER,
   ...DRIFT,
   ...PUSH,
   ...SWAP_AND_ADAPT,
