@@ -27,8 +27,8 @@ export interface UpdateMachine {
   /** What must outlive a power cut: written before the effects that came with it are begun. */
   readonly record: UpdateRecord;
   readonly running: Running;
-  /** What the signed metadata want, as last verified. */
-  readonly wanted: readonly Wanted[];
+  /** What the signed metadata want, as last verified; undefined before the first time since the start, when nothing is planned. */
+  readonly wanted?: readonly Wanted[];
   /** Metadata are being fetched; and a newer timestamp has come meanwhile. */
   readonly looking: boolean;
   readonly again: boolean;
@@ -99,7 +99,6 @@ export function startMachine(record: UpdateRecord, running: Running): Step {
       phase,
       record,
       running,
-      wanted: [],
       looking: false,
       again: false,
       rested: 'idle',
@@ -173,6 +172,9 @@ function look(machine: UpdateMachine): Step {
   return { machine: { ...machine, phase, looking: true, again: false }, effects: [{ kind: 'refresh' }] };
 }
 
+/** Nothing is under way but the look at the metadata; it may have begun while something was, which has ended since. */
+const restsToLook = ({ phase, looking }: UpdateMachine): boolean => phase === 'metadata' || (looking && RESTING.has(phase));
+
 function trusted(machine: UpdateMachine, wanted: readonly Wanted[]): Step {
   const known = { ...machine, wanted, looking: false };
   const again = (step: Step): Step => {
@@ -180,7 +182,7 @@ function trusted(machine: UpdateMachine, wanted: readonly Wanted[]): Step {
     const looking = look(step.machine);
     return { machine: looking.machine, effects: [...step.effects, ...looking.effects] };
   };
-  if (machine.phase === 'metadata') return again(goOn({ ...known, phase: machine.rested }, []));
+  if (restsToLook(machine)) return again(goOn({ ...known, phase: machine.rested }, []));
   const { current, trial } = machine.record;
   if (PREPARING.has(machine.phase)) {
     const plan = nextPlan(machine.record, machine.running, wanted);
@@ -200,12 +202,14 @@ const plannedTarget = (plan: Plan): Wanted | undefined =>
 function untrusted(machine: UpdateMachine, error: string): Step {
   const known = { ...machine, looking: false };
   if (machine.again) return look(known);
-  if (machine.phase !== 'metadata') return { machine: known, effects: [] };
+  if (!restsToLook(machine)) return { machine: known, effects: [] };
   return { machine: { ...known, phase: 'refused', rested: 'refused', subject: undefined, shadow: undefined, error }, effects: [] };
 }
 
 /** From rest to the next update that there is to do. */
 function goOn(machine: UpdateMachine, effects: readonly UpdateEffect[]): Step {
+  // What was on trial over a restart may be confirmed before the metadata have been read again: that nothing is known is no withdrawal.
+  if (!machine.wanted) return { machine, effects };
   const plan = nextPlan(machine.record, machine.running, machine.wanted);
   switch (plan.kind) {
     case 'none': {
