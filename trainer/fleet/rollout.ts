@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
-import { thresholdsSchema, UPDATE_PHASES, type UpdateState } from '../../runtime/contracts/update.ts';
+import { thresholdsSchema, UPDATE_PHASES, type UpdatePhase, type UpdateState } from '../../runtime/contracts/update.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
@@ -153,7 +153,8 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
     // One that was given up for silent, and speaks again.
     next.outcome = 'updating';
     delete next.error;
-    if (state.phase === 'refused' && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
+    const isStopped = state.phase === 'refused' || (ours && state.phase === 'rolledBack');
+    if (isStopped && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
   }
   return next;
 }
@@ -294,7 +295,10 @@ const AT_REST: readonly (Device['phase'] | undefined)[] = [undefined, 'idle', 'c
  */
 export function waitingForTimestamp(rollout: Rollout, state: (gateway: string) => UpdateState | undefined): string[] {
   if (rollout.status !== 'running') return [];
-  return releasedTo(rollout).filter((gateway) => rollout.devices[gateway]?.outcome === 'updating' && state(gateway)?.phase === 'refused');
+  const stopped: readonly (UpdatePhase | undefined)[] = ['refused', 'rolledBack'];
+  return releasedTo(rollout).filter(
+    (gateway) => rollout.devices[gateway]?.outcome === 'updating' && stopped.includes(state(gateway)?.phase),
+  );
 }
 
 /** Whether all whom a withdrawn rollout had reached have left it, as far as they can be asked. */
