@@ -184,15 +184,18 @@ describe('a candidate', () => {
     ]);
   });
 
-  it.each(['update/disk', 'update/engine'] as const)('that still decides, for the way back failed too (%s), is not called confirmed', (code) => {
-    const astray = run(IN.active, { kind: 'failed', code, error: 'EIO' }, { kind: 'failed', code: 'update/disk', error: 'EIO' });
-    const looked = nextStep(astray.machine, { kind: 'timestamp' });
-    expect(kinds(looked)).toEqual(['activate', 'refresh']);
-    const failedAgain = run(looked.machine, { kind: 'failed', code: 'update/disk', error: 'EIO' }, EVENTS.trusted);
-    expect(failedAgain).toMatchObject({ machine: { phase: 'rolledBack', record: { confirmed: [], active: 'factory' } }, effects: [] });
-    const there = run(failedAgain.machine, { kind: 'timestamp' }, { kind: 'running', running: RUNNING, settled: [] }, EVENTS.trusted);
-    expect(kinds(there)).toEqual(code === 'update/disk' ? ['fetch'] : []);
-  });
+  it.each(['update/disk', 'update/engine'] as const)(
+    'that still decides, for the way back failed too (%s), is not called confirmed',
+    (code) => {
+      const astray = run(IN.active, { kind: 'failed', code, error: 'EIO' }, { kind: 'failed', code: 'update/disk', error: 'EIO' });
+      const looked = nextStep(astray.machine, { kind: 'timestamp' });
+      expect(kinds(looked)).toEqual(['activate', 'refresh']);
+      const failedAgain = run(looked.machine, { kind: 'failed', code: 'update/disk', error: 'EIO' }, EVENTS.trusted);
+      expect(failedAgain).toMatchObject({ machine: { phase: 'rolledBack', record: { confirmed: [], active: 'factory' } }, effects: [] });
+      const there = run(failedAgain.machine, { kind: 'timestamp' }, { kind: 'running', running: RUNNING, settled: [] }, EVENTS.trusted);
+      expect(kinds(there)).toEqual(code === 'update/disk' ? ['fetch'] : []);
+    },
+  );
 
   it('that could not be fetched and is then withdrawn is forgotten, with what came of it', () => {
     const { machine } = nextStep(IN.fetch, { kind: 'failed', code: 'update/missing', error: 'gone' });
