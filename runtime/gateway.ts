@@ -17,10 +17,10 @@ import { ConfigurationRefusal, type GatewayConfiguration } from './io/configurat
 import { DriftService } from './io/drift-service.ts';
 import { DriftStore, type KeptDrift } from './io/drift-store.ts';
 import { misfits } from './io/fit.ts';
-import { lockFolder } from './io/folder-lock.ts';
 import { type HttpServer, startHttpServer } from './io/http-server.ts';
 import { LatestMessages } from './io/latest-messages.ts';
 import { LimitedLog } from './io/limited-log.ts';
+import { type Lock, lockHolder, tryLock } from './io/lock.ts';
 import { MessageSources } from './io/message-sources.ts';
 import { NameGuard, type NameVerdict } from './io/name-guard.ts';
 import { Outbox } from './io/outbox.ts';
@@ -74,11 +74,7 @@ export async function startGateway(
 
   // What must outlive a restart. A disk that cannot be written costs that, and not the decisions.
   const troubleOf = (path: string) => (error: Error) => limited.warn(path, { path, error: error.message }, 'state not kept');
-  const unlock = await lockFolder(stateFolder).catch((error: Error) => {
-    if (error instanceof ConfigurationRefusal) throw error;
-    troubleOf(stateFolder)(error);
-    return async () => {};
-  });
+  const unlock = await lockStateFolder(stateFolder, troubleOf(stateFolder));
   const alarmFile = join(stateFolder, 'alarms.json');
   const alarmStore = new AlarmStore(alarmFile);
   const keptAlarms = await alarmStore.read().catch((error: Error) => {
@@ -371,4 +367,28 @@ export async function startGateway(
   const { bundle, engine } = loop.status();
   log.info({ bundle: bundle?.name, digest: bundle?.digest.slice(0, 12), engine: `${engine?.name} ${engine?.version}` }, 'deciding');
   return { status, httpPort: http?.port, sickness, operate, stop };
+}
+
+/**
+ * Makes sure that no other gateway works in a state folder. A disk that takes no lock costs that, and not the decisions.
+ *
+ * @returns gives the folder back
+ * @throws ConfigurationRefusal where another process has it
+ */
+async function lockStateFolder(folder: string, onTrouble: (error: Error) => void): Promise<() => Promise<void>> {
+  const path = join(folder, 'lock');
+  let lock: Lock | undefined;
+  try {
+    lock = await tryLock(path);
+  } catch (error) {
+    onTrouble(error as Error);
+    return async () => {};
+  }
+  if (!lock) {
+    const holder = await lockHolder(path);
+    const who = holder ? `process ${holder.pid} of ${holder.host}` : 'another process';
+    throw new ConfigurationRefusal(`stateFolder: ${folder} is in use by ${who}; stop it, or give each gateway a folder of its own`);
+  }
+  lock.lost.addEventListener('abort', () => onTrouble(new Error('another process has taken the folder while this one stood still')));
+  return () => lock.release();
 }

@@ -52,15 +52,27 @@ async function readPlainFile(folder: string, name: string, largest: number): Pro
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException;
     if (code === 'ELOOP') throw new BundleRefusal('bundle/path', `${path} is a link; a bundle holds plain files only`, { cause });
-    throw new BundleRefusal('bundle/missing', `${path} cannot be read (${code}); copy the whole bundle folder`, { cause });
+    if (code === 'ENOENT' || code === 'ENOTDIR')
+      throw new BundleRefusal('bundle/missing', `${path} is not there; copy the whole bundle folder`, { cause });
+    throw unreadable(path, cause as NodeJS.ErrnoException);
   }
   try {
-    const { size } = await file.stat();
-    if (size > largest) throw new BundleRefusal('bundle/size', `${path} has ${size} bytes where at most ${largest} were expected`);
-    return new Uint8Array(await file.readFile());
+    const stats = await file.stat();
+    if (!stats.isFile()) throw new BundleRefusal('bundle/path', `${path} is not a file; a bundle holds plain files only`);
+    if (stats.size > largest)
+      throw new BundleRefusal('bundle/size', `${path} has ${stats.size} bytes where at most ${largest} were expected`);
+    return new Uint8Array(
+      await file.readFile().catch((cause: NodeJS.ErrnoException) => {
+        throw unreadable(path, cause);
+      }),
+    );
   } finally {
     await file.close();
   }
+}
+
+function unreadable(path: string, cause: NodeJS.ErrnoException): BundleRefusal {
+  return new BundleRefusal('bundle/unreadable', `${path} cannot be read (${cause.code}); look at its rights and the disk`, { cause });
 }
 
 /** Reads what a bundle says of itself, and the digest that it is known by; of its other files nothing is checked. @throws BundleRefusal */
@@ -137,7 +149,7 @@ export function bankLayout({ adapterTensors }: Pick<Manifest, 'adapterTensors'>)
 
 function decodeGraph(files: ReadonlyMap<string, Uint8Array>, name: string): Graph {
   const bytes = files.get(name);
-  if (!bytes) throw new BundleRefusal('bundle/missing', `the bundle lists no ${name}`);
+  if (!bytes) throw new BundleRefusal('bundle/graph', `the bundle lists no ${name}`);
   try {
     return decodeOnnx(bytes, files);
   } catch (cause) {

@@ -50,7 +50,7 @@ export async function startThread(
   );
   if (inference.proof.digest === digest) return inference;
   await inference.stop();
-  throw new BundleRefusal('bundle/manifest', `${bundleFolder} was replaced while it was read; start again`);
+  throw new BundleRefusal('bundle/hash', `${bundleFolder} was replaced while it was read; start again`);
 }
 
 export async function readReferences(

@@ -1,6 +1,6 @@
-import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
+import { BundleRefusal, isOfTheFolder } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
-import { activeSlot, type UpdateRecord } from '../update/record.ts';
+import { activeSlot, type Slot, type SlotName, type UpdateRecord } from '../update/record.ts';
 import { afterStart, afterUnproved, afterUnstarted } from '../update/revert.ts';
 import type { AdapterStore } from './adapter-store.ts';
 import type { UpdateStorage } from './update-storage.ts';
@@ -23,8 +23,8 @@ export interface ProvedStart<T> {
 
 /**
  * Starts the bundle that the pointer names; where that cannot be proved on this machine, the one that decided before it, and at last the
- * configuration's. So a gateway is never without a model, and no model decides that is not what was signed. A bundle that is refused is not installed
- * again; one that could not be started for another reason is, with the next timestamp.
+ * configuration's. So a gateway is never without a model, and no model decides that is not what was signed. A bundle that is refused as it was signed is
+ * not installed again; one that a disk has spoilt, or that could not be started for another reason, is, with the next timestamp.
  *
  * @param start proves the bundle in a folder by its digests and known answers, and makes it ready to decide
  * @param onTrouble something is not as it should be, and the gateway goes on
@@ -54,14 +54,14 @@ export async function startProved<T extends Deciding>(
       if (!slot || digest === slot.digest) return { loop, record, folder };
       await loop.stop();
       throw new BundleRefusal(
-        'bundle/manifest',
+        'bundle/hash',
         `${folder} holds bundle ${digest?.slice(0, 12)} where ${slot.digest.slice(0, 12)} should decide`,
       );
     } catch (error) {
       if (!slot) throw error;
       const { message } = error as Error;
       onTrouble(`${slot.deployment} cannot decide: ${message}`);
-      const refused = error instanceof BundleRefusal;
+      const refused = error instanceof BundleRefusal && (await isItsOwn(error, storage, record.active as SlotName, slot));
       // Memory, handles and disks have bad moments, which say nothing of the bundle.
       if (!refused && tries < MOST_TRIES) continue;
       tries = 0;
@@ -70,6 +70,11 @@ export async function startProved<T extends Deciding>(
       await save();
     }
   }
+}
+
+/** Whether what was signed is refused, and not what a disk has made of it. */
+async function isItsOwn(refusal: BundleRefusal, storage: UpdateStorage, name: SlotName, slot: Slot): Promise<boolean> {
+  return !isOfTheFolder(refusal) && (await storage.isSigned(name, slot).catch(() => false));
 }
 
 /** Adapters that were on their way to where they decide when the power went, and those that a disk has spoilt since. */
@@ -94,13 +99,13 @@ async function settleAdapters(
   return record.unsettled.length === 0 ? record : { ...record, unsettled: [] };
 }
 
-/** Whether a stream's file is no adapter. One that is another than was pushed is what the gateway has learned since, and none was taken back. */
+/** Whether a stream's file is no adapter; one that cannot be read at the moment may be. One that is another than was pushed is what the gateway has learned since, and none was taken back. */
 function isSpoilt(adapters: Pick<AdapterStore, 'read'>, stream: string): boolean {
   try {
     const bytes = adapters.read(stream);
     if (bytes) decodeSafetensors(bytes, 'the adapter');
     return false;
-  } catch {
-    return true;
+  } catch (error) {
+    return error instanceof BundleRefusal;
   }
 }

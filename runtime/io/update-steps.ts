@@ -1,4 +1,4 @@
-import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
+import { BundleRefusal, isOfTheFolder } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { Budget } from '../update/budget.ts';
 import type { UpdateEffect, UpdateEvent } from '../update/machine.ts';
@@ -167,7 +167,7 @@ export class UpdateSteps {
     const expected = target.kind === 'bundle' ? sha256 : host.running().bundle;
     if (trial.digest !== expected)
       throw new UpdateRefusalError(
-        'update/bundle',
+        'update/disk',
         `the candidate's thread read bundle ${trial.digest.slice(0, 12)} where ${expected.slice(0, 12)} was signed`,
       );
   }
@@ -202,12 +202,21 @@ export class UpdateSteps {
   }
 }
 
-/** The refusal that an error of a step is. One that names none of its own is the fault of the candidate. */
+/** What Node.js says where the system gives no thread. */
+const NO_THREAD = 'ERR_WORKER_INIT_FAILED';
+
+/**
+ * The refusal that an error of a step is. One that names none of its own is the fault of the candidate; files and threads that the system does not give
+ * are not, and the objects that a candidate's folder is made of were proved when it was made.
+ */
 export function refusalOf(error: unknown, effect: UpdateEffect['kind']): { readonly code: UpdateRefusalCode; readonly error: string } {
   const { message } = error as Error;
   if (error instanceof UpdateRefusalError) return { code: error.code, error: message };
-  if (error instanceof BundleRefusal)
-    return { code: error.code === 'bundle/answers' ? 'update/answers' : 'update/bundle', error: `${error.code}: ${message}` };
-  if (typeof (error as NodeJS.ErrnoException).syscall === 'string') return { code: 'update/disk', error: message };
+  if (error instanceof BundleRefusal) {
+    const code = isOfTheFolder(error) ? 'update/disk' : error.code === 'bundle/answers' ? 'update/answers' : 'update/bundle';
+    return { code, error: `${error.code}: ${message}` };
+  }
+  const { syscall, code: ofSystem } = error as NodeJS.ErrnoException;
+  if (typeof syscall === 'string' || ofSystem === NO_THREAD) return { code: 'update/disk', error: message };
   return { code: effect === 'answers' ? 'update/answers' : 'update/engine', error: message };
 }

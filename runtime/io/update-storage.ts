@@ -76,6 +76,11 @@ export class UpdateStorage {
     return join(this.#slots, slot);
   }
 
+  /** Whether a slot's manifest, which names the digests of all else in it, is the one that was signed. */
+  async isSigned(slot: SlotName, { digest }: Slot): Promise<boolean> {
+    return (await this.#disk.digest(join(this.slotFolder(slot), MANIFEST))) === digest;
+  }
+
   /**
    * Makes a bundle's folder out of its objects, each of which is proved by its digest once more.
    *

@@ -12,7 +12,7 @@ import {
   withFailed,
 } from './record.ts';
 import { UPDATE_REFUSALS, type UpdateRefusalCode, UpdateRefusalError } from './refusal.ts';
-import { revert, withStream } from './revert.ts';
+import { revert, setAside, withStream } from './revert.ts';
 import { checkShadow, checkWarmUp, type WarmUpReport } from './thresholds.ts';
 
 /** What an update is about, for those who watch. */
@@ -27,11 +27,13 @@ export interface UpdateMachine {
   /** What must outlive a power cut: written before the effects that came with it are begun. */
   readonly record: UpdateRecord;
   readonly running: Running;
-  /** What the signed metadata want, as last verified. */
-  readonly wanted: readonly Wanted[];
+  /** What the signed metadata want, as last verified; undefined before the first time since the start, when nothing is planned. */
+  readonly wanted?: readonly Wanted[];
   /** Metadata are being fetched; and a newer timestamp has come meanwhile. */
   readonly looking: boolean;
   readonly again: boolean;
+  /** The way back to what decided before has failed: it is tried again with the next timestamp, and until then nothing is planned. */
+  readonly astray: boolean;
   /** Where it rested before it began to look. */
   readonly rested: UpdatePhase;
   readonly subject?: UpdateSubject;
@@ -99,9 +101,9 @@ export function startMachine(record: UpdateRecord, running: Running): Step {
       phase,
       record,
       running,
-      wanted: [],
       looking: false,
       again: false,
+      astray: false,
       rested: 'idle',
       subject,
     },
@@ -170,8 +172,12 @@ function stay(machine: UpdateMachine): Step {
 
 function look(machine: UpdateMachine): Step {
   const phase = RESTING.has(machine.phase) ? 'metadata' : machine.phase;
-  return { machine: { ...machine, phase, looking: true, again: false }, effects: [{ kind: 'refresh' }] };
+  const back: UpdateEffect[] = machine.astray ? [{ kind: 'activate' }] : [];
+  return { machine: { ...machine, phase, looking: true, again: false }, effects: [...back, { kind: 'refresh' }] };
 }
+
+/** Nothing is under way but the look at the metadata; it may have begun while something was, which has ended since. */
+const restsToLook = ({ phase, looking }: UpdateMachine): boolean => phase === 'metadata' || (looking && RESTING.has(phase));
 
 function trusted(machine: UpdateMachine, wanted: readonly Wanted[]): Step {
   const known = { ...machine, wanted, looking: false };
@@ -180,7 +186,7 @@ function trusted(machine: UpdateMachine, wanted: readonly Wanted[]): Step {
     const looking = look(step.machine);
     return { machine: looking.machine, effects: [...step.effects, ...looking.effects] };
   };
-  if (machine.phase === 'metadata') return again(goOn({ ...known, phase: machine.rested }, []));
+  if (restsToLook(machine)) return again(goOn({ ...known, phase: machine.rested }, []));
   const { current, trial } = machine.record;
   if (PREPARING.has(machine.phase)) {
     const plan = nextPlan(machine.record, machine.running, wanted);
@@ -200,12 +206,14 @@ const plannedTarget = (plan: Plan): Wanted | undefined =>
 function untrusted(machine: UpdateMachine, error: string): Step {
   const known = { ...machine, looking: false };
   if (machine.again) return look(known);
-  if (machine.phase !== 'metadata') return { machine: known, effects: [] };
+  if (!restsToLook(machine)) return { machine: known, effects: [] };
   return { machine: { ...known, phase: 'refused', rested: 'refused', subject: undefined, shadow: undefined, error }, effects: [] };
 }
 
 /** From rest to the next update that there is to do. */
 function goOn(machine: UpdateMachine, effects: readonly UpdateEffect[]): Step {
+  // What was on trial over a restart may be confirmed before the metadata have been read again: that nothing is known is no withdrawal.
+  if (!machine.wanted || machine.astray) return { machine, effects };
   const plan = nextPlan(machine.record, machine.running, machine.wanted);
   switch (plan.kind) {
     case 'none': {
@@ -335,7 +343,7 @@ function running(machine: UpdateMachine, now: Running, settled: readonly string[
   const { active, slots, trial, unsettled } = machine.record;
   const record =
     settled.length === 0 ? machine.record : { ...machine.record, unsettled: unsettled.filter((one) => !settled.includes(one)) };
-  const known = { ...machine, running: now, record };
+  const known = { ...machine, running: now, record, astray: false };
   if (machine.phase !== 'active' || !trial) return { machine: known, effects: [] };
   const expected = active === 'factory' ? undefined : slots[active]?.digest;
   if (expected !== undefined && expected !== now.bundle)
@@ -350,14 +358,19 @@ function running(machine: UpdateMachine, now: Running, settled: readonly string[
 function fail(machine: UpdateMachine, code: UpdateRefusalCode, message: string): Step {
   const error = `${code}: ${message}`;
   const { phase, record } = machine;
+  const { final } = UPDATE_REFUSALS[code];
   if (phase === 'active' && record.trial) {
-    const rolledBack: UpdateMachine = { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: revert(record, error), error };
-    return { machine: rolledBack, effects: [{ kind: 'cancel' }, { kind: 'activate' }, { kind: 'collect' }] };
+    const before = final ? revert(record, error) : setAside(record);
+    const rolledBack: UpdateMachine = { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: before, error };
+    const back: UpdateEffect[] = [{ kind: 'cancel' }, { kind: 'activate' }];
+    // What is tried again with the next timestamp need not be fetched again.
+    return { machine: rolledBack, effects: final ? [...back, { kind: 'collect' }] : back };
   }
+  if (phase === 'rolledBack') return { machine: { ...machine, astray: true }, effects: [] };
   if (!PREPARING.has(phase)) return stay(machine);
   const { current } = record;
   const refused = { ...machine, phase: 'refused', rested: 'refused', error } as const;
-  if (!UPDATE_REFUSALS[code].final) {
+  if (!final) {
     // What came so far stays, and what it cost: the next timestamp goes on from there.
     const kept = { ...record, boots: 0, current: { ...current!, probing: false } };
     return { machine: { ...refused, record: kept }, effects: [{ kind: 'cancel' }] };

@@ -6,7 +6,7 @@ export const UPDATE_REFUSALS = {
   'update/metadata': { final: false, meaning: 'the signed metadata are refused; the cause names the attack that it looks like' },
   'update/missing': { final: false, meaning: 'the server does not have an object that the signed metadata name' },
   'update/slow': { final: false, meaning: 'bytes come too slowly or not at all (slow retrieval, drop-request)' },
-  'update/disk': { final: false, meaning: 'the disk takes or gives no bytes' },
+  'update/disk': { final: false, meaning: 'the disk takes or gives no bytes, or other ones than it took; or the system gives no thread' },
   'update/endless-data': { final: true, meaning: 'an object claims more bytes than the signed metadata allow (endless data)' },
   'update/length': { final: true, meaning: 'an object claims another length than the signed metadata (mix-and-match)' },
   'update/hash': { final: true, meaning: 'the bytes of an object are not those that were signed, twice (arbitrary software)' },

@@ -29,17 +29,18 @@ export function afterUnproved(record: UpdateRecord, error: string): UpdateRecord
 export function afterUnstarted(record: UpdateRecord): UpdateRecord {
   const { active, slots, trial } = record;
   if (active === 'factory') throw new Error('there is nothing to go back to');
-  if (trial?.kind === 'bundle') return withoutTrial(record);
+  if (trial?.kind === 'bundle') return setAside(record);
   const other = freeSlot(record);
   return { ...record, active: slots[other] ? other : 'factory', slots: { ...slots, [active]: undefined } };
 }
 
 /** What is on trial is given up for what decided before, and not tried again. */
 export function revert(record: UpdateRecord, error: string): UpdateRecord {
-  return withFailed(withoutTrial(record), record.trial!.deployment, error);
+  return withFailed(setAside(record), record.trial!.deployment, error);
 }
 
-function withoutTrial(record: UpdateRecord): UpdateRecord {
+/** What is on trial gives way to what decided before, and may be tried again. */
+export function setAside(record: UpdateRecord): UpdateRecord {
   const { trial, active, slots, adapters } = record;
   const ended = { ...record, trial: undefined, boots: 0 };
   if (trial!.kind === 'bundle') {

@@ -130,6 +130,18 @@ describe('a fleet of real gateways, each a process of its own with live streams'
     expect(bytesOnWire).toBeLessThan(2 * (bytes.length + 20_000));
   }, 120_000);
 
+  it('goes back at one gateway alone by one command, and the others stay', async () => {
+    const before = await fleetStatus();
+    const back = await tremolo('fleet', 'rollback', 'plant/hall-2', ...here());
+    expect(back.code, back.stderr).toBe(0);
+    expect(back.report).toMatchObject({ gateways: ['plant/hall-2'], rollouts: [{ status: 'finished', confirmed: 2, failed: 0 }] });
+    const after = await fleetStatus();
+    expect(after.map(({ adapters }) => adapters)).toEqual(
+      before.map(({ gateway, adapters }) => (gateway === 'plant/hall-2' ? {} : adapters)),
+    );
+    expect(after.map(({ bundle }) => bundle)).toEqual(before.map(({ bundle }) => bundle));
+  }, 120_000);
+
   it('goes back by one command', async () => {
     const before = await fleetStatus();
     const back = await tremolo('fleet', 'rollback', ...here(), '--reason', 'hall 2 complains');

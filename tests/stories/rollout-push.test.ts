@@ -76,10 +76,31 @@ describe('a push', () => {
     const digest = (report.target as { sha256: string }).sha256;
     for (const gateway of status.report.gateways as { bundle: { digest: string } }[]) expect(gateway.bundle.digest).toBe(digest);
 
+    const second = (await push(await adapterFile(1), '--to', 'plant/a,plant/b', '--stream', 's').ended).report.deployment as string;
+    const some = await tremolo('fleet', 'rollback', 'plant/*', ...here(), '--reason', 'one step back');
+    expect(some.code, some.stderr).toBe(0);
+    // From each its newest; whom all have left is over.
+    expect(some.report.rollouts).toMatchObject([
+      { deployment: second, status: 'rolledBack', reason: 'one step back' },
+      { deployment, status: 'finished', confirmed: 2, gateways: { 'plant/c': { outcome: 'recalled', error: 'one step back' } } },
+    ]);
+    expect([a.ran, b.ran, c.ran]).toEqual([
+      [deployment, second, 'factory'],
+      [deployment, second, 'factory'],
+      [deployment, 'factory'],
+    ]);
+    expect((await tremolo('fleet', 'status', ...here())).stdout).toContain('plant/c taken back: one step back');
+    const nothing = await tremolo('fleet', 'rollback', 'plant/c', ...here());
+    expect([nothing.code, nothing.stderr]).toEqual([
+      2,
+      expect.stringContaining('fleet/rollout: nothing to take back: plant/c runs nothing'),
+    ]);
+
     const back = await tremolo('fleet', 'rollback', ...here(), '--reason', 'too many false alarms in hall 3');
     expect(back.code, back.stderr).toBe(0);
     expect(back.report).toMatchObject({ deployment, status: 'rolledBack', reason: 'too many false alarms in hall 3' });
-    for (const gateway of [a, b, c]) expect(gateway.ran).toEqual([deployment, 'factory']);
+    for (const gateway of [a, b]) expect(gateway.ran).toEqual([deployment, second, 'factory', 'factory']);
+    expect(c.ran).toEqual([deployment, 'factory']);
   });
 
   it('stops at a canary that fails: it is withdrawn with the reason, and the fleet stays', async () => {
@@ -108,7 +129,14 @@ describe('a push', () => {
     await vi.waitFor(() => expect(a.ran).toEqual([first, second, first]), patient);
     expect(b.ran).toEqual([first]);
     const { report } = await tremolo('fleet', 'status', ...here());
-    expect((report.rollouts as { status: string }[]).map(({ status }) => status)).toEqual(['finished', 'failed']);
+    const statuses = (shown: unknown) => (shown as { status: string }[]).map(({ status }) => status);
+    expect([statuses(report.rollouts), report.older]).toEqual([['finished', 'failed'], 0]);
+    // Of what is over the last three are shown, of what is not all.
+    for (const value of [3, 4]) await push(await adapterFile(value), ...toAll).ended;
+    const last = await tremolo('fleet', 'status', ...here());
+    expect([statuses(last.report.rollouts), last.report.older]).toEqual([['failed', 'failed', 'failed'], 1]);
+    expect(last.stdout).toContain('and 1 older: --all');
+    expect(statuses((await tremolo('fleet', 'status', '--all', ...here())).report.rollouts)).toHaveLength(4);
   });
 
   it('goes on where a killed process left it, by --resume', async () => {

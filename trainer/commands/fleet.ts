@@ -8,10 +8,11 @@ import { Refusal } from '../refusal.ts';
 import { type Command, type ParsedArguments, textOption } from './command.ts';
 import { LABEL_HELP, LABEL_OPTIONS, sendLabel } from './fleet-label.ts';
 import { brokerOption, FLEET_HELP, FLEET_OPTIONS, openRepository } from './fleet-options.ts';
+import { rollbackGateways } from './fleet-rollback.ts';
 import { resumeRollout, rolloutReport, showRollout } from './push.ts';
 
-/** Rollouts that a status shows. */
-const SHOWN = 5;
+/** Rollouts that are over, of which a status shows so many; and names in a refusal. */
+const SHOWN = 3;
 
 function gatewayReports(watch: GatewayWatch): Record<string, unknown>[] {
   return watch.gateways().map(({ name, version, bundle, engine, state }) => {
@@ -52,9 +53,13 @@ function gatewayLines(watch: GatewayWatch): string[] {
 
 async function status(args: ParsedArguments, repository: Repository): Promise<Record<string, unknown>> {
   const watch = await askBroker(brokerOption(args), await repository.sites());
-  const rollouts = (await readRollouts(repository)).slice(-SHOWN);
-  process.stdout.write(`${[...gatewayLines(watch), ...rollouts.flatMap(rolloutLines)].join('\n')}\n`);
-  return { gateways: gatewayReports(watch), rollouts: rollouts.map((rollout) => rolloutReport(rollout)) };
+  const all = await readRollouts(repository);
+  const over = all.filter((rollout) => !isOpen(rollout));
+  const old = new Set(args.values.all === true ? [] : over.slice(0, -SHOWN));
+  const rollouts = all.filter((rollout) => !old.has(rollout));
+  const more = old.size > 0 ? [`and ${old.size} older: --all`] : [];
+  process.stdout.write(`${[...gatewayLines(watch), ...rollouts.flatMap(rolloutLines), ...more].join('\n')}\n`);
+  return { gateways: gatewayReports(watch), rollouts: rollouts.map((rollout) => rolloutReport(rollout)), older: old.size };
 }
 
 /** The rollout named, or the only one that is meant. @throws Refusal fleet/rollout */
@@ -93,24 +98,28 @@ export const fleet: Command = {
   summary: 'see what gateways run; pause, resume, abort or roll back a push',
   help: `usage: tremolo fleet status [options]
        tremolo fleet pause|resume|abort|rollback [ROLLOUT] [options]
+       tremolo fleet rollback SELECTOR [options]
        tremolo fleet label SITE/GATEWAY STREAM CLASS [--reject] [options]
        tremolo fleet label SITE/GATEWAY STREAM --unsure [options]
 
-  status     what each gateway runs, as its inference process has proved it, and how the last rollouts stand
+  status     what each gateway runs, as its inference process has proved it, and how the rollouts under way and the last stand
   pause      begins no further group; if too many fail, all go back nevertheless
   resume     goes on with a paused rollout and follows it
   abort      ends a rollout that is under way: whoever has it goes back
-  rollback   takes a finished push back: gateways run what they ran before
+  rollback   takes a finished push back: gateways run what they ran before; with a SELECTOR (SITE/GATEWAY, SITE/*, several with
+             commas, and key=value as for push) from these gateways alone, from each its newest
 ${LABEL_HELP}
 
 ROLLOUT may be left out where only one can be meant.
 
+  --all                   with status: all rollouts there ever were
   --reason TEXT           why, for the record
 ${FLEET_HELP}
 
 example: tremolo fleet status --json
+         tremolo fleet rollback plant/hall
          tremolo fleet label plant/hall pump-3 bearing-outer`,
-  options: { ...FLEET_OPTIONS, ...LABEL_OPTIONS, reason: { type: 'string' } },
+  options: { ...FLEET_OPTIONS, ...LABEL_OPTIONS, reason: { type: 'string' }, all: { type: 'boolean' } },
   positionals: 4,
   async run(args, signal) {
     const [action, id, ...more] = args.positionals;
@@ -139,6 +148,8 @@ example: tremolo fleet status --json
         return showRollout(repository, name, args, signal, hasGoneBack);
       }
       case 'rollback': {
+        // No rollout's name has a slash.
+        if (id?.includes('/')) return rollbackGateways(repository, id, args, signal);
         const newest = (await readRollouts(repository)).filter((rollout) => rollout.status === 'finished').at(-1);
         const name = id ?? newest?.deployment;
         if (name === undefined) throw new Refusal('fleet/rollout', 'nothing to take back: no push is finished; see tremolo fleet status');

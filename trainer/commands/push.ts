@@ -4,7 +4,7 @@ import type { GatewayWatch } from '../fleet/gateway-watch.ts';
 import { askBroker } from '../fleet/known-gateways.ts';
 import type { Repository } from '../fleet/repository.ts';
 import type { ResponderCounters } from '../fleet/responder.ts';
-import { hasGoneBack, isWithdrawn, type Rollout, releasedTo, resume as resumed } from '../fleet/rollout.ts';
+import { hasGoneBack, isWithdrawn, type Rollout, reachedBy, resume as resumed } from '../fleet/rollout.ts';
 import { changeRollout, sitesOfRollout } from '../fleet/rollout-store.ts';
 import { RolloutView } from '../fleet/rollout-view.ts';
 import { isExact, parseSelector, select } from '../fleet/selector.ts';
@@ -113,23 +113,30 @@ export async function resumeRollout(repository: Repository, deployment: string):
   return (await changeRollout(repository, deployment, resumeIfPaused, new Date())).rollout;
 }
 
-/** Follows a rollout to its end and says how that was; a rollout that did not reach its end well is exit code 1. */
+/**
+ * Follows a rollout to its end and says how that was; a rollout that did not reach its end well is exit code 1.
+ *
+ * @param leaving gateways that it was taken back from, if it is they who are waited for
+ */
 export async function showRollout(
   repository: Repository,
   deployment: string,
   args: ParsedArguments,
   signal: AbortSignal,
   isGood: (rollout: Rollout) => boolean,
+  leaving?: readonly string[],
 ): Promise<Record<string, unknown>> {
   const view = new RolloutView();
   const followed = await followRollout(repository, deployment, brokerOption(args), {
     signal,
     rate: rateOption(args),
+    leaving,
     onLook: (rollout) => view.update(rollout),
   });
   const { rollout, counters } = followed;
   if (!isGood(rollout)) process.exitCode = 1;
-  const still = isWithdrawn(rollout) && !hasGoneBack(rollout) ? releasedTo(rollout).filter((name) => rollout.devices[name]?.runs) : [];
+  const goingBack = isWithdrawn(rollout) ? reachedBy(rollout) : (leaving ?? []);
+  const still = hasGoneBack(rollout, goingBack) ? [] : goingBack.filter((name) => rollout.devices[name]?.runs);
   if (still.length > 0) process.stderr.write(`still with it: ${still.join(', ')}; tremolo serve sees them back\n`);
   process.stdout.write(`${deployment} ${rollout.status}${rollout.reason === undefined ? '' : `: ${rollout.reason}`}\n`);
   return rolloutReport(rollout, counters);

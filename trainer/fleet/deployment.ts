@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { FILES, readBundle, sha256 } from '../../models/bundle/bundle.ts';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
@@ -33,18 +33,33 @@ export async function readBundleCargo(folder: string, parts: readonly ('core' | 
   return { target: { kind: 'bundle', sha256: digest, bytes: manifestBytes.length, parts: [...parts] }, name: manifest.name, objects };
 }
 
-/** An adapter file. @throws BundleRefusal bundle/tensors, bundle/not-finite, bundle/adapter */
+/** An adapter file. @throws Refusal push/cargo */
 export async function readAdapterCargo(path: string, stream: string): Promise<Cargo> {
-  const bytes = new Uint8Array(await readFile(path));
-  const { base } = decodeSafetensors(bytes, path).metadata;
-  if (!base || !/^[0-9a-f]{64}$/.test(base))
-    throw new BundleRefusal('bundle/adapter', `${path} does not say what base it was made for; make it with tremolo tune`);
+  const { bytes, base } = await readAdapterFile(path);
   const digest = sha256(bytes);
   return {
     target: { kind: 'adapter', sha256: digest, bytes: bytes.length, base, stream },
     name: stream,
     objects: new Map([[digest, bytes]]),
   };
+}
+
+async function readAdapterFile(path: string): Promise<{ readonly bytes: Uint8Array; readonly base: string }> {
+  const refusal = (cause: string, error?: Error) =>
+    new Refusal(
+      'push/cargo',
+      `${path} is no adapter: ${cause}; give the safetensors file that tremolo tune wrote, with --stream STREAM, or the folder of a bundle`,
+      { cause: error },
+    );
+  try {
+    const bytes = new Uint8Array(await readFile(path));
+    const { base } = decodeSafetensors(bytes, basename(path)).metadata;
+    if (base && /^[0-9a-f]{64}$/.test(base)) return { bytes, base };
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    throw refusal(error instanceof BundleRefusal ? message : `it cannot be read (${code})`, error as Error);
+  }
+  throw refusal('it does not say what base it was made for');
 }
 
 /** @throws Refusal push/cargo where the path is neither a bundle's folder nor a file; usage/name */
@@ -56,6 +71,8 @@ export async function readCargo(path: string, { stream, adapt }: { stream?: stri
     if (stream) throw new Refusal('usage/arguments', `${path} is a bundle, and --stream is for adapters; leave it out`);
     return readBundleCargo(path, adapt ? ['core', 'adapt'] : ['core']);
   }
+  // What it is comes before what is said of it.
+  await readAdapterFile(path);
   if (!stream) throw new Refusal('usage/arguments', `${path} is an adapter; say with --stream which stream it is for`);
   if (!isTopicName(stream))
     throw new Refusal(

@@ -16,8 +16,9 @@ const CONNECT_MS = 10_000;
 const GO_BACK_MS = 60_000;
 
 /** Whether there is nothing more to wait for. */
-function isOver(rollout: Rollout, nowMs: number): boolean {
+function isOver(rollout: Rollout, leaving: readonly string[] | undefined, beganMs: number, nowMs: number): boolean {
   if (isWithdrawn(rollout)) return hasGoneBack(rollout) || nowMs - (rollout.endedMs ?? 0) > GO_BACK_MS;
+  if (leaving) return hasGoneBack(rollout, leaving) || nowMs - beganMs > GO_BACK_MS;
   return rollout.status !== 'running';
 }
 
@@ -25,13 +26,24 @@ function isOver(rollout: Rollout, nowMs: number): boolean {
  * Stays with a rollout until it is over. Where nobody serves the repository, this process does; where another does and is killed, this one goes on.
  *
  * @param onLook called with each state of it
+ * @param leaving gateways that it was taken back from, if it is they who are waited for
  * @throws Refusal fleet/broker; the signal's reason where it is stopped: the rollout then waits on disk
  */
 export async function followRollout(
   repository: Repository,
   deployment: string,
   broker: BrokerConfiguration,
-  { signal, onLook, rate }: { readonly signal: AbortSignal; readonly onLook: (rollout: Rollout) => void; readonly rate: number },
+  {
+    signal,
+    onLook,
+    rate,
+    leaving,
+  }: {
+    readonly signal: AbortSignal;
+    readonly onLook: (rollout: Rollout) => void;
+    readonly rate: number;
+    readonly leaving?: readonly string[];
+  },
 ): Promise<{ readonly rollout: Rollout; readonly counters?: ResponderCounters }> {
   let server: FleetServer | undefined;
   let trouble = 'no answer';
@@ -58,7 +70,7 @@ export async function followRollout(
         );
       const rollout = await readRollout(repository, deployment);
       onLook(rollout);
-      if (isOver(rollout, Date.now())) return { rollout, counters: server && { ...server.counters } };
+      if (isOver(rollout, leaving, beganMs, Date.now())) return { rollout, counters: server && { ...server.counters } };
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, LOOK_MS);
         look = () => {

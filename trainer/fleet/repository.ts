@@ -3,10 +3,10 @@ import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Metadata, MetaFile, type Root, Snapshot, type TargetFile, Targets, Timestamp } from '@tufjs/models';
 import { SIGNED_AT, siteRole } from '../../runtime/contracts/update.ts';
+import { type Lock, tryLock, withLock } from '../../runtime/io/lock.ts';
 import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
 import { KeyFolder, type SigningKey } from './keys.ts';
-import { type Lock, tryLock, withLock } from './lock.ts';
 import { expiry, isAgeing, parseMetadata, SPECIFICATION, signMetadata, VALID_DAYS } from './metadata.ts';
 
 /** Versions of a role that stay on disk: a gateway may be in the midst of an older one. Roots all stay, for gateways follow them one by one. */

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
 import type { Repository } from './repository.ts';
-import { type Rollout, releasedTo, rolloutSchema } from './rollout.ts';
+import { type Rollout, reachedBy, rolloutSchema } from './rollout.ts';
 import { siteTargets } from './site-targets.ts';
 
 function pathOf({ folder }: Repository, deployment: string): string {
@@ -69,7 +69,7 @@ export function sitesOfRollout({ groups }: Pick<Rollout, 'groups'>): string[] {
  */
 export async function saveRollout(repository: Repository, rollout: Rollout, now: Date): Promise<boolean> {
   await writeRollout(repository, rollout);
-  return releasedTo(rollout).length > 0 && (await signSites(repository, sitesOfRollout(rollout), now));
+  return reachedBy(rollout).length > 0 && (await signSites(repository, sitesOfRollout(rollout), now));
 }
 
 /** Signs what the sites' gateways shall run by the rollouts on disk, where it is not signed already. Within a transaction. */

@@ -1,11 +1,11 @@
-import { countGroup, type Device, type Rollout, releasedTo } from './rollout.ts';
+import { countGroup, type Device, type Rollout, reachedBy } from './rollout.ts';
 
 const BAR = 20;
 
 /** Gateways that are shown at once: those that are under way come first. */
 const SHOWN = 12;
 
-const ORDER: readonly Device['outcome'][] = ['updating', 'failed', 'confirmed'];
+const ORDER: readonly Device['outcome'][] = ['updating', 'failed', 'recalled', 'confirmed'];
 
 /** A rollout on stderr: on a terminal a bar for all and one a gateway, redrawn in place; elsewhere a line for each thing that happens. */
 export class RolloutView {
@@ -46,8 +46,9 @@ function happenings(rollout: Rollout): [string, string][] {
   return [...groups, ...devices, end];
 }
 
-function deviceText(name: string, { outcome, phase, error, goneMs }: Device): string {
-  const doing = outcome === 'updating' ? (phase ?? 'waiting') : outcome;
+function deviceText(name: string, { outcome, phase, error, goneMs, runs }: Device): string {
+  const doing =
+    outcome === 'updating' ? (phase ?? 'waiting') : outcome === 'recalled' ? `taken back${runs ? ', still runs it' : ''}` : outcome;
   return `${name} ${doing}${error === undefined ? '' : `: ${error}`}${goneMs === undefined ? '' : ' (not connected)'}`;
 }
 
@@ -61,13 +62,13 @@ const bar = (share: number) => {
 };
 
 export function rolloutLines(rollout: Rollout): string[] {
-  const total = rollout.groups.reduce((sum, { gateways }) => sum + gateways.length, 0);
   const counts = rollout.groups.map((group) => countGroup(rollout, group));
+  const total = counts.reduce((sum, one) => sum + one.total, 0);
   const confirmed = counts.reduce((sum, one) => sum + one.confirmed, 0);
   const failed = counts.reduce((sum, one) => sum + one.failed, 0);
   const began = rollout.groups.filter(({ beganMs }) => beganMs !== undefined).length;
-  const head = `${rollout.deployment} ${bar(confirmed / total)} ${confirmed} of ${total} confirmed, ${failed} failed; group ${began} of ${rollout.groups.length}; ${statusText(rollout)}`;
-  const devices = releasedTo(rollout)
+  const head = `${rollout.deployment} ${bar(total === 0 ? 0 : confirmed / total)} ${confirmed} of ${total} confirmed, ${failed} failed; group ${began} of ${rollout.groups.length}; ${statusText(rollout)}`;
+  const devices = reachedBy(rollout)
     .flatMap((name) => (rollout.devices[name] ? [{ name, device: rollout.devices[name] }] : []))
     .sort((a, b) => ORDER.indexOf(a.device.outcome) - ORDER.indexOf(b.device.outcome));
   const shown = devices.slice(0, SHOWN).map(({ name, device }) => {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
-import { thresholdsSchema, UPDATE_PHASES, type UpdateState } from '../../runtime/contracts/update.ts';
+import { thresholdsSchema, UPDATE_PHASES, type UpdatePhase, type UpdateState } from '../../runtime/contracts/update.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
@@ -8,8 +8,8 @@ const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** What one gateway made of it so far. */
 const deviceSchema = z.strictObject({
-  /** `failed`: refused it, went back, or was silent too long. */
-  outcome: z.enum(['updating', 'confirmed', 'failed']),
+  /** `failed`: refused it, went back, or was silent too long. `recalled`: it was taken back from this gateway alone, by hand. */
+  outcome: z.enum(['updating', 'confirmed', 'failed', 'recalled']),
   phase: z.enum(UPDATE_PHASES).optional(),
   error: z.string().optional(),
   /** Share of the objects' bytes that it has. */
@@ -69,9 +69,17 @@ export const isWithdrawn = ({ status }: Pick<Rollout, 'status'>): boolean =>
   status === 'failed' || status === 'aborted' || status === 'rolledBack';
 export const isOpen = ({ status }: Pick<Rollout, 'status'>): boolean => status === 'running' || status === 'paused';
 
-/** Gateways that may run it by now. */
-export function releasedTo({ groups }: Pick<Rollout, 'groups'>): string[] {
+/** Gateways that it has reached: those that may run it by now, and those that it was taken back from since. */
+export function reachedBy({ groups }: Pick<Rollout, 'groups'>): string[] {
   return groups.filter(({ beganMs }) => beganMs !== undefined).flatMap(({ gateways }) => gateways);
+}
+
+/** Whether a gateway that a rollout has reached shall not run it any more. */
+export const isRecalled = ({ devices }: Pick<Rollout, 'devices'>, gateway: string): boolean => devices[gateway]?.outcome === 'recalled';
+
+/** Gateways that may run it by now. */
+export function releasedTo(rollout: Pick<Rollout, 'groups' | 'devices'>): string[] {
+  return reachedBy(rollout).filter((gateway) => !isRecalled(rollout, gateway));
 }
 
 /**
@@ -103,7 +111,7 @@ const EMPTY: Device = { outcome: 'updating', said: '', heardMs: 0, runs: false, 
  * @returns the same object where nothing is new
  */
 export function observe(rollout: Rollout, gateway: string, { state, online }: Sighting, nowMs: number): Rollout {
-  if (!releasedTo(rollout).includes(gateway)) return rollout;
+  if (!reachedBy(rollout).includes(gateway)) return rollout;
   const before = rollout.devices[gateway] ?? { ...EMPTY, heardMs: nowMs };
   const goneMs = online ? undefined : (before.goneMs ?? nowMs);
   const device: Device = { ...(state ? afterState(rollout, before, state, nowMs) : before), goneMs };
@@ -139,7 +147,7 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
     succeeded: before.succeeded || confirmed,
   };
   // What became of it is decided: who leaves it now does as he is told.
-  if (isWithdrawn(rollout)) return next;
+  if (isWithdrawn(rollout) || before.outcome === 'recalled') return next;
   if (confirmed) {
     next.outcome = 'confirmed';
     delete next.error;
@@ -153,7 +161,8 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
     // One that was given up for silent, and speaks again.
     next.outcome = 'updating';
     delete next.error;
-    if (state.phase === 'refused' && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
+    const isStopped = state.phase === 'refused' || (ours && state.phase === 'rolledBack');
+    if (isStopped && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
   }
   return next;
 }
@@ -163,7 +172,7 @@ export function countGroup({ devices }: Pick<Rollout, 'devices'>, { gateways }: 
   const of = (outcome: Device['outcome']) => gateways.filter((gateway) => devices[gateway]?.outcome === outcome);
   const confirmed = of('confirmed');
   return {
-    total: gateways.length,
+    total: gateways.length - of('recalled').length,
     confirmed: confirmed.length,
     failed: of('failed').length,
     /** Confirmed, connected and running the target at this moment. */
@@ -188,6 +197,22 @@ export function advance(before: Rollout, nowMs: number): Rollout {
 /** Ends a rollout for all: whoever runs it goes back. */
 export function withdraw(rollout: Rollout, status: 'failed' | 'aborted' | 'rolledBack', reason: string, nowMs: number): Rollout {
   return { ...rollout, status, reason, endedMs: nowMs };
+}
+
+/** Takes a rollout back from some of the gateways that it has reached; from the last of a finished one, from all. They go back like those of a withdrawn one. */
+export function recall(rollout: Rollout, gateways: readonly string[], reason: string, nowMs: number): Rollout {
+  const recalled = gateways.map((name): [string, Device] => {
+    const before = rollout.devices[name] ?? { ...EMPTY, heardMs: nowMs };
+    return [name, { ...before, outcome: 'recalled', error: reason }];
+  });
+  const next = { ...rollout, devices: { ...rollout.devices, ...Object.fromEntries(recalled) } };
+  return rollout.status === 'finished' && releasedTo(next).length === 0 ? withdraw(next, 'rolledBack', reason, nowMs) : next;
+}
+
+/** The newest push that a gateway runs or is about to, which is what it can go back from. */
+export function newestAt(rollouts: readonly Rollout[], gateway: string): Rollout | undefined {
+  const isThere = ({ devices }: Rollout) => devices[gateway]?.runs || (devices[gateway]?.outcome ?? 'updating') === 'updating';
+  return rollouts.filter((one) => !isWithdrawn(one) && releasedTo(one).includes(gateway) && isThere(one)).at(-1);
 }
 
 export function pause(rollout: Rollout, reason: string): Rollout {
@@ -294,12 +319,15 @@ const AT_REST: readonly (Device['phase'] | undefined)[] = [undefined, 'idle', 'c
  */
 export function waitingForTimestamp(rollout: Rollout, state: (gateway: string) => UpdateState | undefined): string[] {
   if (rollout.status !== 'running') return [];
-  return releasedTo(rollout).filter((gateway) => rollout.devices[gateway]?.outcome === 'updating' && state(gateway)?.phase === 'refused');
+  const stopped: readonly (UpdatePhase | undefined)[] = ['refused', 'rolledBack'];
+  return releasedTo(rollout).filter(
+    (gateway) => rollout.devices[gateway]?.outcome === 'updating' && stopped.includes(state(gateway)?.phase),
+  );
 }
 
-/** Whether all whom a withdrawn rollout had reached have left it, as far as they can be asked. */
-export function hasGoneBack(rollout: Rollout): boolean {
-  return releasedTo(rollout).every((gateway) => {
+/** Whether gateways have left a rollout that was taken back from them, as far as they can be asked; all whom it had reached where none are named. */
+export function hasGoneBack(rollout: Rollout, gateways: readonly string[] = reachedBy(rollout)): boolean {
+  return gateways.every((gateway) => {
     const device = rollout.devices[gateway];
     return !device || device.goneMs !== undefined || (!device.runs && AT_REST.includes(device.phase));
   });

@@ -5,12 +5,23 @@ import { siteRole } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { brokerOptions } from '../../runtime/io/broker-options.ts';
 import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
+import type { Lock } from '../../runtime/io/lock.ts';
 import { Refusal } from '../refusal.ts';
 import { GatewayWatch } from './gateway-watch.ts';
-import type { Lock } from './lock.ts';
 import type { Repository } from './repository.ts';
 import { RESPONDER_DEFAULTS, Responder, type ResponderCounters, type ResponderOptions } from './responder.ts';
-import { advance, hasGoneBack, isWithdrawn, listenAgain, observe, type Rollout, releasedTo, waitingForTimestamp } from './rollout.ts';
+import {
+  advance,
+  hasGoneBack,
+  isRecalled,
+  isWithdrawn,
+  listenAgain,
+  observe,
+  type Rollout,
+  reachedBy,
+  releasedTo,
+  waitingForTimestamp,
+} from './rollout.ts';
 import { changeRollout, readRollouts, signSites, sitesOfRollout } from './rollout-store.ts';
 
 /** How often the folder is looked at for what other processes did, and time's rules are applied. */
@@ -80,6 +91,8 @@ export class FleetServer {
       resubscribe: false,
       queueQoSZero: false,
     });
+    // One for each message in flight.
+    this.#client.setMaxListeners(0);
     this.#responder = new Responder(
       {
         read: async (site, object, from, length) => (this.#mayHave(site, object) ? repository.readPart(object, from, length) : undefined),
@@ -269,7 +282,7 @@ export class FleetServer {
         const nowMs = Date.now();
         let next = wasListening || rollout.endedMs !== undefined ? rollout : listenAgain(rollout, nowMs);
         // A withdrawn rollout watches how all leave it.
-        const names = isWithdrawn(next) ? releasedTo(next) : judged(next, rollouts);
+        const names = isWithdrawn(next) ? reachedBy(next) : judged(next, rollouts);
         for (const name of names) next = observe(next, name, this.watch.sighting(name), nowMs);
         return advance(next, nowMs);
       };
@@ -315,8 +328,10 @@ function judged(rollout: Rollout, rollouts: readonly Rollout[]): string[] {
       (other.target.kind === 'bundle' || (target.kind === 'adapter' && other.target.stream === target.stream)),
   );
   const isReplaced = (gateway: string) =>
-    newer.some((other) => (isWithdrawn(other) ? other.devices[gateway]?.runs : releasedTo(other).includes(gateway)));
-  return releasedTo(rollout).filter((gateway) => !isReplaced(gateway));
+    newer.some((other) =>
+      isWithdrawn(other) || isRecalled(other, gateway) ? other.devices[gateway]?.runs : releasedTo(other).includes(gateway),
+    );
+  return reachedBy(rollout).filter((gateway) => !isReplaced(gateway));
 }
 
 /** Whether anything can still happen to a rollout. */

@@ -1,6 +1,7 @@
 /** Every reason for which a bundle, or a part of one, is refused. */
 export const BUNDLE_REFUSALS = {
   'bundle/missing': 'a file or folder that should be there is not',
+  'bundle/unreadable': 'a file is there, and the system does not give it: rights, handles, a disk that fails',
   'bundle/size': 'a file has another size than the manifest says',
   'bundle/hash': 'a file has another SHA-256 than the manifest says',
   'bundle/path': 'a file name leads out of the bundle folder or through a link',
@@ -15,6 +16,18 @@ export const BUNDLE_REFUSALS = {
 } as const;
 
 export type BundleRefusalCode = keyof typeof BUNDLE_REFUSALS;
+
+/** Of the folder and not of the bundle: a file that was lost, spoilt or cannot be read at the moment says nothing of what was put there. */
+const OF_THE_FOLDER: ReadonlySet<BundleRefusalCode> = new Set([
+  'bundle/missing',
+  'bundle/unreadable',
+  'bundle/size',
+  'bundle/hash',
+  'bundle/path',
+]);
+
+/** Whether a fresh copy of the same bundle may be better. */
+export const isOfTheFolder = ({ code }: BundleRefusal): boolean => OF_THE_FOLDER.has(code);
 
 /** A bundle that is refused: one line that says what, where and what to do. */
 export class BundleRefusal extends Error {

@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
@@ -110,10 +110,23 @@ it('a bundle is never written over something else', async () => {
   await refuseForeignFolder(folder);
 });
 
+it('a bundle that the system does not give is not one that lacks a file', async () => {
+  const refusal = await refusalOf(readBundle(`${folder}/${'x'.repeat(300)}`));
+  expect([refusal.code, refusal.message]).toEqual(['bundle/unreadable', expect.stringContaining('ENAMETOOLONG')]);
+});
+
 describe('a bundle is refused', () => {
   const cases: [string, BundleRefusalCode, (copy: string) => Promise<unknown>][] = [
     ['when a file is missing', 'bundle/missing', (copy) => rm(join(copy, FILES.weights))],
     ['when the manifest is missing', 'bundle/missing', (copy) => rm(join(copy, FILES.manifest))],
+    [
+      'when a folder has the name of a file',
+      'bundle/path',
+      async (copy) => {
+        await rm(join(copy, FILES.weights));
+        await mkdir(join(copy, FILES.weights));
+      },
+    ],
     ['when a file is cut off', 'bundle/size', (copy) => truncate(join(copy, FILES.weights), 100)],
     ['when a file is longer than promised', 'bundle/size', async (copy) => writeFile(join(copy, FILES.adapter), new Uint8Array(1 << 20))],
     [

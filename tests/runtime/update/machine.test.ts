@@ -64,7 +64,8 @@ const TO_ACTIVE: readonly UpdateEvent[] = [
   { kind: 'warm', report: WARM },
   { kind: 'shadowed', report: SHADOW },
 ];
-const PROVED: UpdateEvent = { kind: 'running', running: { bundle: FIRST.sha256, base: hex('d') }, settled: [] };
+const PROVED_RUNNING = { bundle: FIRST.sha256, base: hex('d') };
+const PROVED: UpdateEvent = { kind: 'running', running: PROVED_RUNNING, settled: [] };
 
 /** A machine in each phase, on its way with a bundle. */
 const IN: Record<UpdatePhase, UpdateMachine> = {
@@ -173,6 +174,29 @@ describe('a candidate', () => {
     expect(effects).toMatchObject([{ kind: 'fetch', spentBytes: 300 }]);
   });
 
+  it('on trial that a disk takes down gives way, keeps its objects, and is tried again with the next timestamp', () => {
+    const step = nextStep(IN.active, { kind: 'failed', code: 'update/disk', error: 'EIO' });
+    expect(step.machine).toMatchObject({ phase: 'rolledBack', record: { active: 'factory', slots: {}, failed: [], trial: undefined } });
+    expect(kinds(step)).toEqual(['cancel', 'activate']);
+    const back = nextStep(step.machine, { kind: 'running', running: RUNNING, settled: [] });
+    expect(run(back.machine, { kind: 'timestamp' }, { kind: 'trusted', wanted: [FIRST] }).effects).toMatchObject([
+      { kind: 'fetch', wanted: FIRST },
+    ]);
+  });
+
+  it.each(['update/disk', 'update/engine'] as const)(
+    'that still decides, for the way back failed too (%s), is not called confirmed',
+    (code) => {
+      const astray = run(IN.active, { kind: 'failed', code, error: 'EIO' }, { kind: 'failed', code: 'update/disk', error: 'EIO' });
+      const looked = nextStep(astray.machine, { kind: 'timestamp' });
+      expect(kinds(looked)).toEqual(['activate', 'refresh']);
+      const failedAgain = run(looked.machine, { kind: 'failed', code: 'update/disk', error: 'EIO' }, EVENTS.trusted);
+      expect(failedAgain).toMatchObject({ machine: { phase: 'rolledBack', record: { confirmed: [], active: 'factory' } }, effects: [] });
+      const there = run(failedAgain.machine, { kind: 'timestamp' }, { kind: 'running', running: RUNNING, settled: [] }, EVENTS.trusted);
+      expect(kinds(there)).toEqual(code === 'update/disk' ? ['fetch'] : []);
+    },
+  );
+
   it('that could not be fetched and is then withdrawn is forgotten, with what came of it', () => {
     const { machine } = nextStep(IN.fetch, { kind: 'failed', code: 'update/missing', error: 'gone' });
     expect(machine.record.current).toBeDefined();
@@ -255,6 +279,36 @@ describe('what is wanted', () => {
   it('is looked for once more where a timestamp comes while one is being verified', () => {
     const step = run(machineOf(), { kind: 'timestamp' }, { kind: 'timestamp' }, { kind: 'trusted', wanted: [] });
     expect(kinds(step)).toEqual(['refresh']);
+  });
+});
+
+describe('a look at the metadata that begins while something is on trial', () => {
+  const restarted = startMachine(IN.active.record, RUNNING).machine;
+  const look: UpdateEvent = { kind: 'timestamp' };
+
+  it.each([
+    ['before the metadata are verified', [look, EVENTS.stood, EVENTS.trusted]],
+    ['after they are', [look, EVENTS.trusted, EVENTS.stood]],
+    ['before any timestamp has come', [EVENTS.stood, look, EVENTS.trusted]],
+  ])('after a restart ends well where the trial ends %s', (_when, events) => {
+    expect(run({ ...restarted, running: PROVED_RUNNING }, ...events).machine).toMatchObject({
+      phase: 'confirmed',
+      record: { active: 'a', confirmed: ['d1'], failed: [] },
+    });
+  });
+
+  it.each([
+    ['confirmed', EVENTS.stood],
+    ['rolledBack', EVENTS.failed],
+  ] as const)('finds what was pushed meanwhile, though it is %s by then', (phase, end) => {
+    const rested = run(IN.active, look, end);
+    expect(rested.machine).toMatchObject({ phase, looking: true });
+    const second = wanted(2);
+    expect(nextStep(rested.machine, { kind: 'trusted', wanted: [second, FIRST] })).toMatchObject({
+      machine: { phase: 'fetch', looking: false },
+      effects: [{ kind: 'fetch', wanted: second }],
+    });
+    expect(nextStep(rested.machine, EVENTS.untrusted).machine).toMatchObject({ phase: 'refused', error: 'update/rollback: old' });
   });
 });
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -19,6 +19,7 @@ let broker: EmbeddedBroker;
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'tremolo-commands-'));
   bundle = (await makeTinyBundle()).folder;
+  await writeFile(join(folder, 'recipe.yaml'), 'a: 1\n');
   broker = await startEmbeddedBroker();
   await createRepository(join(folder, 'fleet'), { folder: join(folder, 'root'), keys: 1, threshold: 1 }, ['plant', 'east'], new Date());
   await rm(join(folder, 'fleet', 'keys', 'site-east.pem'));
@@ -41,12 +42,20 @@ describe('bad input to push, keys, fleet and serve is refused in one line', () =
     [['push', 'BUNDLE', '--to', 'east/a'], /fleet\/key: .*site-east\.pem/],
     [['push', 'BUNDLE', '--to', 'north/a'], /fleet\/site: .*tremolo keys site north/],
     [['push', '/nowhere', '--to', 'plant/a'], /push\/cargo/],
+    [
+      ['push', 'RECIPE', '--to', 'plant/a'],
+      /push\/cargo: .*recipe\.yaml is no adapter: .*give the safetensors file .* or the folder of a bundle/,
+    ],
+    [['push', 'RECIPE', '--to', 'plant/a', '--stream', 's'], /push\/cargo: .*recipe\.yaml is no adapter/],
+    [['push', 'ADAPTER', '--to', 'plant/a'], /usage\/arguments: .*--stream/],
     [['push', '--resume', 'x'], /fleet\/rollout/],
     [['push', '--resume', '../x'], /fleet\/rollout/],
     [['fleet'], /usage\/arguments/],
     [['fleet', 'abort', 'x'], /fleet\/rollout/],
     [['fleet', 'pause'], /fleet\/rollout/],
     [['fleet', 'rollback'], /fleet\/rollout: nothing to take back/],
+    [['fleet', 'rollback', 'plant/a'], /fleet\/rollout: nothing to take back: plant\/a runs nothing that was pushed/],
+    [['fleet', 'rollback', 'plant/z*'], /usage\/selector: no gateway is meant/],
     [['keys'], /usage\/arguments/],
     [['keys', 'rotate', 'everything'], /usage\/choice/],
     [['keys', 'site', 'a/b'], /usage\/name/],
@@ -54,7 +63,11 @@ describe('bad input to push, keys, fleet and serve is refused in one line', () =
     [['serve', '--repository', '/nowhere'], /fleet\/repository/],
     [['serve', '--broker', 'localhost'], /usage\/broker/],
   ])('tremolo %s', async (words, message) => {
-    const paths: Readonly<Record<string, string>> = { BUNDLE: bundle, ADAPTER: join(bundle, 'adapter.safetensors') };
+    const paths: Readonly<Record<string, string>> = {
+      BUNDLE: bundle,
+      ADAPTER: join(bundle, 'adapter.safetensors'),
+      RECIPE: join(folder, 'recipe.yaml'),
+    };
     const [verb, ...args] = words.map((word) => paths[word] ?? word);
     const common = [
       ...(args.includes('--repository') ? [] : ['--repository', join(folder, 'fleet')]),

@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { hostname, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { TargetFile } from '@tufjs/models';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -10,13 +8,11 @@ import { objectName, siteRole, type Target, targetSchema } from '../../../runtim
 import { UpdateTrust } from '../../../runtime/update/trust/refresh.ts';
 import { addSite, createRepository, rotate, rotateSite } from '../../../trainer/fleet/authority.ts';
 import { beginRollout, readAdapterCargo, readBundleCargo, usualBudget } from '../../../trainer/fleet/deployment.ts';
-import { tryLock } from '../../../trainer/fleet/lock.ts';
 import { VALID_DAYS } from '../../../trainer/fleet/metadata.ts';
 import type { Repository } from '../../../trainer/fleet/repository.ts';
 import { advance } from '../../../trainer/fleet/rollout.ts';
 import { changeRollout } from '../../../trainer/fleet/rollout-store.ts';
 
-const execute = promisify(execFile);
 const NOW = new Date('2026-11-23T12:00:00Z');
 const later = (days: number) => new Date(NOW.getTime() + days * 86_400_000);
 
@@ -331,31 +327,7 @@ describe('private keys', () => {
   });
 });
 
-describe('a lock', () => {
-  it('has one holder, and is free when he lets it go', async () => {
-    const path = join(folder, 'one.lock');
-    const tries = await Promise.all(Array.from({ length: 10 }, () => tryLock(path)));
-    const held = tries.filter((lock) => lock !== undefined);
-    expect(held).toHaveLength(1);
-    await held[0].release();
-    const next = await tryLock(path);
-    expect(next).toBeDefined();
-    await next!.release();
-  });
-
-  it('of a process that was killed is taken over by one of all who want it', async () => {
-    const path = join(folder, 'killed.lock');
-    // A process that has ended by now.
-    const { stdout } = await execute(process.execPath, ['-p', 'process.pid']);
-    await writeFile(path, `${hostname()} ${stdout.trim()} x`);
-    const tries = await Promise.all(Array.from({ length: 10 }, () => tryLock(path)));
-    expect(tries.filter((lock) => lock !== undefined).length).toBeLessThanOrEqual(1);
-    const held = tries.find((lock) => lock !== undefined) ?? (await tryLock(path));
-    expect(held).toBeDefined();
-    expect(await tryLock(path)).toBeUndefined();
-    await held!.release();
-  });
-
+describe('a repository', () => {
   it('lets transactions pass one after the other', async () => {
     const repository = await repositoryOf();
     let inside = 0;

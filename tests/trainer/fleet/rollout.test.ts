@@ -7,9 +7,11 @@ import {
   isErroneous,
   isSuccessful,
   listenAgain,
+  newestAt,
   observe,
   pause,
   type Rollout,
+  recall,
   releasedTo,
   resume,
   waitingForTimestamp,
@@ -275,6 +277,34 @@ describe('a rollout', () => {
     expect(advance(rollout, 60 * MINUTE)).toBe(rollout);
     // Who leaves it because it was withdrawn has not failed.
     expect(rollout.devices['plant/a'].outcome).toBe('confirmed');
+  });
+
+  it('that is taken back from one gateway loses nothing by its leaving, and goes on without it', () => {
+    const began = hear(hear(advance(rolloutOf([['a', 'b'], ['c']]), 0), 'a', says('confirmed'), 1), 'b', says('fetch'), 1);
+    let rollout = recall(began, ['plant/b'], 'too loud', 2);
+    expect(releasedTo(rollout)).toEqual(['plant/a']);
+    expect(hasGoneBack(rollout, ['plant/b'])).toBe(false);
+    rollout = hear(rollout, 'b', { ...says('left'), failed: [{ deployment: '7-pump', error: 'update/withdrawn' }] }, 3);
+    expect(hasGoneBack(rollout, ['plant/b'])).toBe(true);
+    rollout = advance(rollout, 60 * MINUTE);
+    expect(releasedTo(rollout)).toEqual(['plant/a', 'plant/c']);
+    rollout = advance(hear(rollout, 'c', says('confirmed'), 61 * MINUTE), 61 * MINUTE);
+    expect(rollout.status).toBe('finished');
+    const again = recall(rollout, ['plant/a'], 'too loud', 62 * MINUTE);
+    expect(again.status).toBe('finished');
+    // Who goes back has not lost it, however long that takes.
+    expect(advance(hear(again, 'a', says('left'), 63 * MINUTE), 99 * MINUTE)).toMatchObject({ status: 'finished' });
+    expect(recall(again, ['plant/c'], 'too loud', 64 * MINUTE)).toMatchObject({ status: 'rolledBack', reason: 'too loud' });
+  });
+
+  it('is what a gateway goes back from if it is the newest that it runs or is about to', () => {
+    const first = hear(advance(rolloutOf([['a', 'b', 'c']]), 0), 'a', says('confirmed'), 1);
+    const second: Rollout = { ...hear(advance(rolloutOf([['a', 'b', 'c']]), 0), 'b', says('refused'), 1), deployment: '8-pump', number: 8 };
+    expect(newestAt([first, second], 'plant/a')?.number).toBe(8);
+    expect(newestAt([first, second], 'plant/b')?.number).toBe(7);
+    expect(newestAt([first, recall(second, ['plant/c'], 'x', 2)], 'plant/c')?.number).toBe(7);
+    expect(newestAt([first, withdraw(second, 'aborted', 'x', 2)], 'plant/a')?.number).toBe(7);
+    expect(newestAt([first], 'plant/d')).toBeUndefined();
   });
 
   it('never begins a group before the one before has succeeded, whatever is heard in whatever order', () => {
