@@ -21,12 +21,12 @@ export interface AdaptationAnswer {
   readonly peakMb: number;
 }
 
-/** One adaptation as a gateway's learning thread does it: sessions, steps, guard. Counts all of it. @param steps of the budget; a gateway's by default */
+/** One adaptation as a gateway's learning thread does it: sessions, steps, guard. Counts all of it, each step apart. */
 export async function adaptOnce(
   engine: Engine,
   folder: string,
   set: RecordingSet,
-  { steps = DEFAULT_ADAPTATION.steps, range }: { readonly steps?: number; readonly range?: string },
+  { steps, range }: { readonly steps: number; readonly range?: string },
 ): Promise<AdaptationAnswer> {
   const bundle = await readBundle(folder, ['core', 'adapt']);
   const { examples, anchors } = await labelledWindows(bundle, set);

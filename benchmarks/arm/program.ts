@@ -33,7 +33,7 @@ interface ReplayWork {
 /** What is counted; `range`: where the library's place in memory is written. */
 export type CountedWork = { readonly range?: string } & (
   | { readonly kind: 'inference'; readonly runs: number }
-  | { readonly kind: 'adaptation'; readonly set: string; readonly steps?: number }
+  | { readonly kind: 'adaptation'; readonly set: string; readonly steps: number }
   | { readonly kind: 'update'; readonly repository: string; readonly state: string }
 );
 
