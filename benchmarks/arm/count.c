@@ -36,9 +36,12 @@ struct block {
   struct block *next;
 };
 
-enum { RANGE_MASK = 020, BEGIN_MASK = 021, END_MASK = 022, HOTTEST = 1500 };
+enum { RANGE_MASK = 020, BEGIN_MASK = 021, END_MASK = 022, HOTTEST = 1500, MOST_PIECES = 4096 };
 static struct block *blocks;
-static uint64_t range_begin, range_end, all, inside, marks;
+static uint64_t range_begin, range_end, all, inside, all_before, inside_before;
+/* What a piece of work between two marks took, and room for so many of them. */
+static struct { uint64_t all, inside; } pieces[MOST_PIECES];
+static size_t count_pieces;
 static int counting = -1;
 static int64_t umask_number = -1;
 static const char *out_path, *range_path;
@@ -88,10 +91,11 @@ static void on_syscall(qemu_plugin_id_t id, unsigned int vcpu, int64_t number, u
       fclose(file);
     }
   } else if (mask == BEGIN_MASK) {
+    all_before = all, inside_before = inside;
     counting = (int)vcpu;
   } else if (mask == END_MASK && counting == (int)vcpu) {
     counting = -1;
-    marks++;
+    if (count_pieces < MOST_PIECES) pieces[count_pieces].all = all - all_before, pieces[count_pieces++].inside = inside - inside_before;
   }
 }
 
@@ -112,7 +116,10 @@ static void on_exit_program(qemu_plugin_id_t id, void *data) {
   for (struct block *block = blocks; block; block = block->next)
     if (block->hits > 0) hot[count++] = block;
   qsort(hot, count, sizeof *hot, by_weight);
-  fprintf(file, "{\"marks\":%" PRIu64 ",\"all\":%" PRIu64 ",\"inside\":%" PRIu64 ",\"blocks\":[", marks, all, inside);
+  fprintf(file, "{\"all\":%" PRIu64 ",\"inside\":%" PRIu64 ",\"pieces\":[", all, inside);
+  for (size_t at = 0; at < count_pieces; at++)
+    fprintf(file, "%s[%" PRIu64 ",%" PRIu64 "]", at ? "," : "", pieces[at].all, pieces[at].inside);
+  fprintf(file, "],\"blocks\":[");
   for (size_t at = 0; at < count && at < HOTTEST; at++)
     fprintf(file, "%s{\"hits\":%" PRIu64 ",\"instructions\":%zu,\"text\":\"%s\"}", at ? "," : "", hot[at]->hits, hot[at]->instructions,
             hot[at]->text ? hot[at]->text : "");

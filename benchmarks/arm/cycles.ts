@@ -6,7 +6,7 @@ const ITERATIONS = 50;
 const MOST_PASSES = 4;
 
 export interface CycleEstimate {
-  /** Of one inference inside onnxruntime. */
+  /** Inside onnxruntime, of all that was counted. */
   readonly cycles: number;
   /** Share of the instructions whose blocks were estimated; the rest is taken to be like them. */
   readonly covered: number;
@@ -27,7 +27,7 @@ function assembly({ text }: CountedBlock): string[] {
  * @returns or why there is none
  */
 export async function estimateCycles(
-  { marks, inside, blocks }: InstructionCount,
+  { inside, blocks }: InstructionCount,
   cpu: string,
 ): Promise<CycleEstimate | { readonly missing: string }> {
   const bodies = blocks.map(assembly);
@@ -56,7 +56,7 @@ export async function estimateCycles(
       covered += block.hits * block.instructions;
     }
     if (covered === 0) return { missing: `llvm-mca estimated no block: ${made.errors.slice(0, 200)}` };
-    return { cycles: (cycles * inside) / covered / marks, covered: covered / inside };
+    return { cycles: (cycles * inside) / covered, covered: covered / inside };
   }
   return { missing: 'llvm-mca does not know the assembly that qemu prints' };
 }

@@ -3,7 +3,7 @@ import { access, cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { packGateway } from '../fixtures/packed.ts';
-import type { ArmOrder } from './program.ts';
+import type { ArmOrder, ArmWork, CountedWork } from './program.ts';
 
 const execute = promisify(execFile);
 
@@ -49,6 +49,9 @@ export const CORES: readonly Core[] = [
   },
 ];
 
+/** V8 compiles and collects on the thread that is counted, not on helpers whenever they get to it: no less is counted, and the same each time. */
+const REPEATABLE = ['--single-threaded', '--hash-seed=1', '--random-seed=1'];
+
 /** Why a core cannot be emulated here; undefined where it can. */
 export async function missing({ qemu, variable }: Core): Promise<string | undefined> {
   const folder = process.env[variable];
@@ -66,7 +69,8 @@ export async function missing({ qemu, variable }: Core): Promise<string | undefi
 
 /** A packed gateway with the benchmark's program beside its own, and a system that shows the core's cpuinfo. */
 export interface EmulatedGateway {
-  run(order: Omit<ArmOrder, 'engine' | 'bundle'>, plugin?: string): Promise<void>;
+  /** @returns what the program answered */
+  run<T>(work: ArmWork, plugin?: string): Promise<T>;
 }
 
 /** @param folder where the gateway is packed; @param bundle default: the bundle shipped with Tremolo */
@@ -94,13 +98,10 @@ export async function prepareGateway(root: string, core: Core, folder: string, b
     await writeFile(join(system, 'proc/cpuinfo'), lines.join('\n'));
   }
   return {
-    async run(order, plugin) {
-      const whole: ArmOrder = { ...order, engine: core.engine, bundle: join(place, 'bundle') };
+    async run(work, plugin) {
       const options = ['-cpu', core.cpu, '-L', system, ...(plugin ? ['-plugin', plugin] : [])];
-      await execute(core.qemu, [...options, join(given, 'node/bin/node'), join(place, 'app/arm-program.js'), JSON.stringify(whole)], {
-        cwd: place,
-        maxBuffer: 1 << 24,
-      });
+      const flags = plugin ? REPEATABLE : [];
+      return runProgram([core.qemu, ...options, join(given, 'node/bin/node'), ...flags], place, core.engine, work);
     },
   };
 }
@@ -111,20 +112,25 @@ export async function prepareReference(root: string, folder: string, bundle?: st
   await packGateway(root, process.arch === 'arm64' ? 'linux-arm64' : 'linux-x64', place, bundle);
   await cp(`${root}dist/arm`, join(place, 'app'), { recursive: true });
   return {
-    async run(order) {
-      const whole: ArmOrder = { ...order, engine: 'onnxruntime', bundle: join(place, 'bundle') };
-      await execute(process.execPath, [join(place, 'app/arm-program.js'), JSON.stringify(whole)], { cwd: place, maxBuffer: 1 << 24 });
-    },
+    run: (work) => runProgram([process.execPath], place, 'onnxruntime', work),
   };
+}
+
+async function runProgram<T>(node: readonly string[], place: string, engine: ArmOrder['engine'], work: ArmWork): Promise<T> {
+  const order: ArmOrder = { ...work, engine, bundle: join(place, 'bundle'), out: join(place, `${work.kind}.json`) };
+  const [command, ...options] = node;
+  await execute(command, [...options, join(place, 'app/arm-program.js'), JSON.stringify(order)], { cwd: place, maxBuffer: 1 << 24 });
+  return JSON.parse(await readFile(order.out, 'utf8')) as T;
 }
 
 /** What the plugin wrote. */
 export interface InstructionCount {
-  /** Inferences that were counted. */
-  readonly marks: number;
-  /** Instructions between the marks, and those of onnxruntime alone. */
+  /** Of each piece of work between two marks: all instructions of the thread, and those of onnxruntime alone. */
+  readonly pieces: readonly (readonly [all: number, inside: number])[];
+  /** Their sums. */
   readonly all: number;
   readonly inside: number;
+  /** The hottest of onnxruntime. */
   readonly blocks: readonly CountedBlock[];
 }
 
@@ -135,18 +141,18 @@ export interface CountedBlock {
   readonly text: string;
 }
 
-/** Counts the instructions of single inferences. @throws Error where the plugin cannot be compiled */
-export async function countInstructions(
+/** Counts the instructions of some work. @returns what the program answered, too @throws Error where the plugin cannot be compiled */
+export async function countInstructions<T>(
   root: string,
   gateway: EmulatedGateway,
   core: Core,
   folder: string,
-  runs: number,
-): Promise<InstructionCount> {
+  work: CountedWork,
+): Promise<{ readonly count: InstructionCount; readonly answer: T }> {
   const library = join(folder, 'count.so');
   await execute('gcc', ['-shared', '-fPIC', '-O2', '-o', library, `${root}benchmarks/arm/count.c`]);
   const [out, range] = [join(folder, `count-${core.id}.json`), join(folder, `range-${core.id}`)];
   const plugin = `${library},out=${out},range=${range},umask=${core.umask}`;
-  await gateway.run({ kind: 'count', set: '', out: join(folder, 'done'), range, runs }, plugin);
-  return JSON.parse(await readFile(out, 'utf8')) as InstructionCount;
+  const answer = await gateway.run<T>({ ...work, range }, plugin);
+  return { count: JSON.parse(await readFile(out, 'utf8')) as InstructionCount, answer };
 }

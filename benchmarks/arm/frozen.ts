@@ -1,11 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import type { CountedWork } from './program.ts';
 
-/** Instructions of one inference as they were when somebody last looked, by core; exact but for what the emulator's threads do to each other. */
+/** Instructions as they were when somebody last looked, by work and core; exact but for what the emulator's threads do to each other. */
 export interface FrozenCounts {
   /** Digest of the base that was counted: another model has other counts. */
   readonly base: string;
   readonly onnxruntime: string;
-  readonly instructions: Readonly<Record<string, number>>;
+  readonly instructions: Readonly<Partial<Record<CountedWork['kind'], Readonly<Record<string, number>>>>>;
 }
 
 const pathIn = (root: string) => `${root}benchmarks/arm/instructions.json`;
@@ -18,11 +19,12 @@ export async function readFrozen(root: string): Promise<FrozenCounts> {
 export async function freeze(
   root: string,
   { base, onnxruntime }: Omit<FrozenCounts, 'instructions'>,
+  work: CountedWork['kind'],
   core: string,
   count: number,
 ): Promise<void> {
   const old = await readFrozen(root).catch(() => undefined);
-  const same = old?.base === base && old.onnxruntime === onnxruntime;
-  const frozen: FrozenCounts = { base, onnxruntime, instructions: { ...(same && old.instructions), [core]: count } };
+  const before = old?.base === base && old.onnxruntime === onnxruntime ? old.instructions : {};
+  const frozen: FrozenCounts = { base, onnxruntime, instructions: { ...before, [work]: { ...before[work], [core]: count } } };
   await writeFile(pathIn(root), `${JSON.stringify(frozen, null, 2)}\n`);
 }

@@ -2,7 +2,8 @@ import type { Scenario } from '../harness/scenario.ts';
 import { ADAPT_GATEWAY } from './adapt-gateway.ts';
 import { ADAPTER_BANK } from './adapter-bank.ts';
 import { AGREEMENT } from './agreement.ts';
-import { ARM } from './arm.ts';
+import { ARM_DECISIONS } from './arm-decisions.ts';
+import { ARM_INSTRUCTIONS } from './arm-instructions.ts';
 import { BUNDLE_BYTES } from './bundle-bytes.ts';
 import { COST_CURVES } from './cost-curves.ts';
 import { DRIFT } from './drift.ts';
@@ -42,6 +43,7 @@ export const SCENARIOS: readonly Scenario[] = [
   ...STREAMS,
   ...COST_CURVES,
   ...FIELD,
-  ...ARM,
+  ...ARM_DECISIONS,
+  ...ARM_INSTRUCTIONS,
   ...ADAPT_GATEWAY,
 ];
