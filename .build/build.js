@@ -48,17 +48,18 @@ const devicePrograms = {
   'inference-worker': 'runtime/worker.ts',
   'adapt-worker': 'runtime/io/adapt-worker.ts',
 };
-const device = await build({ ...common, entryPoints: devicePrograms, chunkNames: 'gateway-[name]-[hash]' });
-// The same programs as `tremolo pack` ships them: without node_modules, and small.
+// Each thread keeps the text of its program in memory, and a single letter beyond Latin-1 in a comment doubles it.
+const small = { minifyWhitespace: true, minifySyntax: true };
+const device = await build({ ...common, ...small, entryPoints: devicePrograms, chunkNames: 'gateway-[name]-[hash]' });
+// The same programs as `tremolo pack` ships them: without node_modules.
 const packed = await build({
   ...common,
+  ...small,
   entryPoints: devicePrograms,
   external: [],
   plugins: [natives],
   outdir: `${dist}/device`,
   sourcemap: false,
-  minifyWhitespace: true,
-  minifySyntax: true,
 });
 // Runs in the folder of a packed gateway on an emulated processor: benchmarks/arm.
 await build({

@@ -2,9 +2,10 @@ import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { readManifest } from '../models/bundle/bundle.ts';
 import type { Manifest } from '../models/bundle/schema/manifest.ts';
 import type { AlarmState } from './contracts/alarm-state.ts';
-import { type Diagnosis, type OperatorCommand, type Status, UNKNOWN } from './contracts/messages.ts';
+import type { Diagnosis, OperatorCommand, Status } from './contracts/messages.ts';
 import type { KeptAlarm } from './decide/alarm-states.ts';
 import { Decisions, type OnCommissioned, type WindowAnswer } from './decide/decisions.ts';
+import { diagnose } from './diagnose.ts';
 import { AdapterStore } from './io/adapter-store.ts';
 import { decisionOptions, memoryOf, readReferences, sameDecisions, sameRecipe, startThread, streamOptions } from './io/bundle-parts.ts';
 import type { InferenceThread } from './io/inference-thread.ts';
@@ -43,9 +44,8 @@ export interface DecisionLoopOptions {
 }
 
 export interface DecisionLoopEvents {
-  onDiagnosis(diagnosis: Diagnosis): void;
-  /** Before its diagnosis, what the graph gave for a window: views, valid during the call. */
-  onWindow?(job: WindowJob, answer: WindowAnswer): void;
+  /** A window was decided. `answer`: what the graph gave for it, valid during the call. */
+  onDiagnosis(diagnosis: Diagnosis, job: WindowJob, answer: WindowAnswer): void;
   /** Another bundle decides from now on. */
   onBundle?(): void;
   /** A stream was silent for so long that its slot is free again. */
@@ -255,7 +255,7 @@ export class DecisionLoop {
     return this.#deciding.adapters.digestOf(stream);
   }
 
-  /** Copies the codes of a window [window, channels], for whoever listens to `onWindow`. @returns false where newer samples have overwritten it */
+  /** Copies the codes of a window [window, channels], for whoever listens to `onDiagnosis`. @returns false where newer samples have overwritten it */
   copyWindow(job: WindowJob, into: Int16Array): boolean {
     return this.#streams.copyWindow(job, into);
   }
@@ -329,12 +329,12 @@ export class DecisionLoop {
     this.#atBoundary?.();
     this.#atBoundary = undefined;
     const { inference } = this.#deciding;
-    const now = performance.now();
     const { waiting } = this.#streams;
     if (waiting === 0) {
-      for (const resolve of this.#onIdle.splice(0)) resolve();
+      if (this.#onIdle.length > 0) for (const resolve of this.#onIdle.splice(0)) resolve();
       return;
     }
+    const now = performance.now();
     // Where somebody waits for the end, nothing more comes that could share a run.
     const pauseMs = this.#onIdle.length > 0 ? 0 : this.#planner.pauseMs(waiting, now);
     if (pauseMs > 0) {
@@ -355,63 +355,30 @@ export class DecisionLoop {
       this.#runningSinceMs = undefined;
       this.#planner.observe(jobs.length, runMs);
       if (failure) this.#events.onFailure(failure, jobs.length);
-      jobs.forEach((job, row) => {
+      // One moment for all: what a batch decides, it decides together.
+      const [at, nowMs] = [new Date().toISOString(), performance.now()];
+      for (let row = 0; row < jobs.length; row++) {
+        const job = jobs[row];
         const state = inference.results.states[row];
         const outcome = failure ? 'failed' : state === RESULT.decided ? 'decided' : state === RESULT.overrun ? 'overrun' : 'notFinite';
-        if (outcome === 'decided') this.#decided(job, this.#diagnose(job, row));
+        if (outcome === 'decided') this.#decide(job, row, at, nowMs);
         this.#streams.settle(job, outcome);
-      });
+      }
       this.#pump();
     });
   }
 
-  #decided(job: WindowJob, diagnosis: Diagnosis): void {
-    this.#events.onDiagnosis(diagnosis);
-    this.#tap?.(job, diagnosis.decision);
-  }
-
-  #diagnose(job: WindowJob, row: number): Diagnosis {
+  #decide(job: WindowJob, row: number, at: string, nowMs: number): void {
     const { manifest, inference, decisions } = this.#deciding;
-    const { classes } = manifest;
     const answer = inference.answer(row);
-    this.#events.onWindow?.(job, answer);
-    const { decision, confidence, windows, pValue, alarm } = decisions.decide(job, answer);
-    const best = largestIndex(answer.probabilities);
-    // Five digits are more than a calibrated probability is worth, and half the bytes of the message.
-    const own = Array.from(answer.probabilities, roundedShare);
-    return {
-      stream: job.name,
-      epoch: job.epoch,
-      endSequence: job.endSequence,
-      endDeviceUs: job.endDeviceUs,
-      at: new Date().toISOString(),
-      decision: classes[best],
-      confidence: own[best],
-      probabilities: own,
-      smoothed: { decision: classes[decision] ?? UNKNOWN, confidence: roundedShare(confidence), windows },
-      pValue,
-      alarm,
-      novelty: answer.novelty,
-      commissioning: decisions.commissioning(job.name),
-      model: inference.results.models[row] === MODEL.backup ? 'backup' : 'primary',
-      latencyMs: performance.now() - job.arrivedMs,
-      bundle: inference.proof.digest.slice(0, 12),
-      adapter: job.adapter,
-    };
+    const model = inference.results.models[row] === MODEL.backup ? 'backup' : 'primary';
+    const bundle = inference.proof.digest.slice(0, 12);
+    const diagnosis = diagnose(job, answer, { classes: manifest.classes, decisions, model, bundle, at, nowMs });
+    this.#events.onDiagnosis(diagnosis, job, answer);
+    this.#tap?.(job, diagnosis.decision);
   }
 }
 
 function planner({ largestBatch = LARGEST_BATCH }: DecisionLoopOptions): BatchPlanner {
   return new BatchPlanner(largestBatch, LATENCY_BOUND_MS);
-}
-
-/** Column of the largest number. */
-function largestIndex(values: Float32Array): number {
-  let best = 0;
-  for (let column = 1; column < values.length; column++) if (values[column] > values[best]) best = column;
-  return best;
-}
-
-function roundedShare(value: number): number {
-  return Math.round(value * 1e5) / 1e5;
 }

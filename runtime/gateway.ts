@@ -106,11 +106,9 @@ export async function startGateway(
         onBundle: () => {
           drift = watchDrift();
         },
-        onWindow: (job, answer) => {
+        onDiagnosis: (diagnosis, job, answer) => {
+          learning?.observe(job, diagnosis);
           tellDrift(job.name, drift.observe(job, answer));
-          learning?.observe(job);
-        },
-        onDiagnosis: (diagnosis) => {
           diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
           tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
         },

@@ -1,38 +1,5 @@
 import './io/small-heap.ts';
-import { pino } from 'pino';
-import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import { startGateway } from './gateway.ts';
-import { ConfigurationRefusal, readConfiguration } from './io/configuration.ts';
-import { createServiceNotifier } from './io/service-notifier.ts';
-import { VERSION } from './version.ts';
 
-/** Entry of the packed device: `node gateway.js gateway.yaml [--with-parent]`. Logs to stderr, one JSON object a line. Exit 0 stopped, 1 failed, 2 bad input. */
-async function main(): Promise<void> {
-  const log = pino({ base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
-  const [path, option] = process.argv.slice(2);
-  const withParent = option === '--with-parent';
-  if (!path) {
-    process.stderr.write('usage/arguments: no configuration given; run: gateway gateway.yaml\n');
-    process.exit(2);
-  }
-  try {
-    const gateway = await startGateway(await readConfiguration(path), VERSION, new URL('./', import.meta.url), log);
-    const notifier = createServiceNotifier(gateway.sickness, (error) => log.warn({ error: error.message }, 'systemd-notify'));
-    const stop = () => {
-      notifier.stopping();
-      // Whoever started this may live on and keep it open.
-      process.stdin.pause();
-      void gateway.stop();
-    };
-    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
-    // A program that started this one holds its standard input: when that closes, it is gone.
-    if (withParent) process.stdin.on('end', stop).resume();
-    notifier.ready();
-  } catch (error) {
-    if (!(error instanceof ConfigurationRefusal || error instanceof BundleRefusal)) throw error;
-    process.stderr.write(`${error.code}: ${error.message}\n`);
-    process.exit(2);
-  }
-}
-
+// Entry of the packed device. Loaded only now: a megabyte of modules would make the heap grow before it is told not to.
+const { main } = await import('./program.ts');
 await main();

@@ -7,7 +7,6 @@ import type { Model, Session, TensorData } from '../engine/engine.ts';
 import { ParameterLayout } from '../networks/parameters.ts';
 import { Random } from '../networks/random.ts';
 import type { Graph } from '../trace/graph.ts';
-import { decodeOnnx } from '../trace/onnx.ts';
 import { type Manifest, type PartName, parseManifest } from './schema/manifest.ts';
 import { BundleRefusal } from './schema/refusal.ts';
 import { decodeSafetensors } from './schema/safetensors.ts';
@@ -106,8 +105,8 @@ export async function readBundle(folder: string, parts: readonly PartName[] = ['
 }
 
 /** Checks a manifest and its files, already read and hashed, against each other. */
-export function openBundle(manifest: Manifest, digest: string, files: ReadonlyMap<string, Uint8Array>): Bundle {
-  const graph = decodeGraph(files, FILES.infer);
+export async function openBundle(manifest: Manifest, digest: string, files: ReadonlyMap<string, Uint8Array>): Promise<Bundle> {
+  const graph = await decodeGraph(files, FILES.infer);
   const outputs = Object.fromEntries(graph.outputs.map(({ name, shape }) => [name, shape]));
   const inputs = Object.fromEntries(graph.inputs.map(({ name, shape }) => [name, shape]));
   const expect = (what: string, actual: readonly unknown[] | undefined, wanted: readonly unknown[]) => {
@@ -147,9 +146,11 @@ export function bankLayout({ adapterTensors }: Pick<Manifest, 'adapterTensors'>)
   return new ParameterLayout(adapterTensors.map(({ name, shape }) => ({ name, shape, initial: { fill: 0 } })));
 }
 
-function decodeGraph(files: ReadonlyMap<string, Uint8Array>, name: string): Graph {
+async function decodeGraph(files: ReadonlyMap<string, Uint8Array>, name: string): Promise<Graph> {
   const bytes = files.get(name);
   if (!bytes) throw new BundleRefusal('bundle/graph', `the bundle lists no ${name}`);
+  // A gateway's main thread reads manifests and adapters only: 8 MB of protobuf classes are not for it.
+  const { decodeOnnx } = await import('../trace/onnx.ts');
   try {
     return decodeOnnx(bytes, files);
   } catch (cause) {
@@ -292,7 +293,7 @@ export async function writeBundle(
     parts: { core: listed(core), ...(adapt && { adapt: listed(adapt) }), ...(server && { server: listed(server) }) },
   };
   const text = `${JSON.stringify(manifest)}\n`;
-  const bundle = openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);
+  const bundle = await openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);
   await refuseForeignFolder(folder);
   await mkdir(dirname(folder), { recursive: true });
   const fresh = await mkdtemp(`${folder}-`);

@@ -6,8 +6,22 @@ const LARGEST_FOUND = 8;
 /** Drift signals whose evidence is kept, and windows of each. */
 const LARGEST_SIGNALS = 64;
 
+/** A share of the memory, in which the newest window takes the place of the oldest. */
+class Ring {
+  /** [capacity, window, channels]; memory that is not written is not resident. */
+  readonly codes: Int16Array;
+  /** Whose window a row holds. */
+  readonly owners: (string | undefined)[];
+  next = 0;
+
+  constructor(capacity: number, size: number) {
+    this.codes = new Int16Array(capacity * size);
+    this.owners = new Array(capacity);
+  }
+}
+
 interface Kept extends WindowPlace {
-  /** Row of the ring. */
+  readonly ring: Ring;
   readonly row: number;
   readonly scales: Float32Array;
 }
@@ -21,41 +35,47 @@ export interface RecentOptions {
 }
 
 /**
- * The last windows of all streams, so that a label that comes minutes later finds its window. One ring for all: few streams reach far back, many share.
- * At 1 kHz, one channel, windows of 512 and a stride of 256, 64 MiB hold 65,536 windows: 4.6 hours of one stream, 65 s of 256.
+ * The last windows of all streams, so that a label that comes minutes later finds its window. Two rings of the same size for all: one for windows that
+ * somebody may be asked about, for which a hundred healthy machines would leave no room, and one for the rest. Few streams reach far back, many share.
+ * At 1 kHz, three channels, windows of 512 and a stride of 256, 16 MiB hold 2,730 windows of each: those of a machine in alarm for 11 minutes, those of
+ * ten healthy ones for 70 s.
  */
 export class RecentWindows {
-  readonly capacity: number;
   readonly #size: number;
-  /** [capacity, window, channels]; memory that is not written is not resident. */
-  readonly #codes: Int16Array;
-  /** Whose window a row holds. */
-  readonly #owners: (string | undefined)[];
+  readonly #rings: { readonly remarkable: Ring; readonly usual: Ring };
   /** Oldest first. */
   readonly #streams = new Map<string, Kept[]>();
   readonly #evidence = new Map<string, { readonly stream: string; readonly windows: readonly PlacedWindow[] }>();
-  #next = 0;
 
   constructor({ budgetBytes, window, channels }: RecentOptions) {
     this.#size = window * channels;
-    this.capacity = Math.max(1, Math.floor(budgetBytes / (2 * this.#size)));
-    this.#codes = new Int16Array(this.capacity * this.#size);
-    this.#owners = new Array(this.capacity);
+    const capacity = Math.max(1, Math.floor(budgetBytes / (2 * 2 * this.#size)));
+    this.#rings = { remarkable: new Ring(capacity, this.#size), usual: new Ring(capacity, this.#size) };
   }
 
-  /** @param copy writes the window's codes there, or returns false where they are gone already @returns whether the window is kept */
-  add(stream: string, { epoch, endSequence }: WindowPlace, scales: Float32Array, copy: (into: Int16Array, at: number) => boolean): boolean {
-    const row = this.#next;
-    const owner = this.#owners[row];
-    // The ring's oldest window is the oldest of its stream too.
-    if (owner !== undefined) this.#dropOldest(owner);
-    this.#owners[row] = undefined;
-    if (!copy(this.#codes, row * this.#size)) return false;
-    this.#next = (row + 1) % this.capacity;
-    this.#owners[row] = stream;
+  /**
+   * @param remarkable whether somebody may be asked about it
+   * @param copy writes the window's codes there, or returns false where they are gone already
+   * @returns whether the window is kept
+   */
+  add(
+    stream: string,
+    { epoch, endSequence }: WindowPlace,
+    scales: Float32Array,
+    remarkable: boolean,
+    copy: (into: Int16Array, at: number) => boolean,
+  ): boolean {
+    const ring = remarkable ? this.#rings.remarkable : this.#rings.usual;
+    const row = ring.next;
+    const owner = ring.owners[row];
+    if (owner !== undefined) this.#dropOldest(owner, ring);
+    ring.owners[row] = undefined;
+    if (!copy(ring.codes, row * this.#size)) return false;
+    ring.next = (row + 1) % ring.owners.length;
+    ring.owners[row] = stream;
     const own = this.#streams.get(stream) ?? [];
     if (own.length === 0) this.#streams.set(stream, own);
-    own.push({ epoch, endSequence, row, scales });
+    own.push({ epoch, endSequence, ring, row, scales });
     return true;
   }
 
@@ -86,17 +106,21 @@ export class RecentWindows {
   }
 
   #matching(stream: string, isMeant: (kept: Kept) => boolean, largest = LARGEST_FOUND): PlacedWindow[] {
-    return spread((this.#streams.get(stream) ?? []).filter(isMeant), largest).map(({ epoch, endSequence, row, scales }) => ({
+    return spread((this.#streams.get(stream) ?? []).filter(isMeant), largest).map(({ epoch, endSequence, ring, row, scales }) => ({
       epoch,
       endSequence,
-      codes: this.#codes.slice(row * this.#size, (row + 1) * this.#size),
+      codes: ring.codes.slice(row * this.#size, (row + 1) * this.#size),
       scales: scales.slice(),
     }));
   }
 
-  #dropOldest(stream: string): void {
+  /** The ring's oldest window is the oldest of its stream in that ring too. */
+  #dropOldest(stream: string, ring: Ring): void {
     const own = this.#streams.get(stream)!;
-    own.shift();
+    own.splice(
+      own.findIndex((kept) => kept.ring === ring),
+      1,
+    );
     if (own.length === 0) this.#streams.delete(stream);
   }
 }

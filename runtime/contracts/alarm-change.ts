@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ALARM_STATES, type AlarmState } from './alarm-state.ts';
 import { diagnosisSchema } from './messages.ts';
 

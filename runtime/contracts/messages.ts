@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ALARM_STATES } from './alarm-state.ts';
 import { healthSchema } from './health.ts';
 

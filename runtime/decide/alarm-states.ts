@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ALARM_STATES, type AlarmState } from '../contracts/alarm-state.ts';
 import { isTopicName } from '../contracts/topics.ts';
 

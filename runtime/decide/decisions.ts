@@ -15,11 +15,11 @@ export interface AnsweredWindow extends WindowPlace {
 export interface WindowAnswer {
   /** [classes] */
   readonly probabilities: Float32Array;
-  readonly novelty?: number;
+  readonly novelty?: number | undefined;
   /** Where the window lies for the primary network, [E]; absent where the back-up decided. */
-  readonly embedding?: Float32Array;
+  readonly embedding?: Float32Array | undefined;
   /** [R], where the graph takes references. */
-  readonly features?: Float32Array;
+  readonly features?: Float32Array | undefined;
 }
 
 export interface CommissioningProgress {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isTopicName } from '../contracts/topics.ts';
 
 /** Version of the file, and the only one that is read. */

@@ -19,8 +19,8 @@ const REST = 0.75;
 const CONFIRMED = 6;
 /** Windows at rest after which a drift is over. */
 const CALM = 64;
-/** Every so many reference windows one goes into the mean spectrum. */
-const SPECTRUM_EVERY = 4;
+/** Every so many reference windows one goes into the mean spectrum: four times as many as of the windows that are compared with it, which decide how sure the comparison is. */
+const SPECTRUM_EVERY = 8;
 /** Windows that are passed over after a sensor was out of order. */
 const SENSOR_REST = 8;
 /** States of a machine that are remembered, so that going back to one is no drift. */

@@ -36,6 +36,7 @@ export class SpectrumMeter {
   readonly #taper: Float64Array;
   readonly #cos: Float64Array;
   readonly #sin: Float64Array;
+  /** Two channels at a time, as the real and the imaginary part of one signal. */
   readonly #re: Float64Array;
   readonly #im: Float64Array;
 
@@ -56,27 +57,42 @@ export class SpectrumMeter {
   /** Takes a window into a mean. samples: [window, channels], physical. */
   add(samples: Float32Array, into: MeanSpectrum): void {
     into.count++;
-    const share = 1 / into.count;
-    const first = this.#window - this.#size;
-    for (let channel = 0; channel < this.channels; channel++) {
-      let mean = 0;
-      for (let at = 0; at < this.#size; at++) mean += samples[(first + at) * this.channels + channel] / this.#size;
-      for (let at = 0; at < this.#size; at++) {
-        this.#re[at] = (samples[(first + at) * this.channels + channel] - mean) * this.#taper[at];
-        this.#im[at] = 0;
-      }
+    for (let channel = 0; channel < this.channels; channel += 2) {
+      const both = channel + 1 < this.channels;
+      this.#fill(samples, channel, this.#re);
+      if (both) this.#fill(samples, channel + 1, this.#im);
+      else this.#im.fill(0);
       this.#transform();
-      const row = channel * this.bins - 1;
-      for (let bin = 1; bin <= this.bins; bin++) {
-        const power = this.#re[bin] ** 2 + this.#im[bin] ** 2;
-        into.power[row + bin] += (power - into.power[row + bin]) * share;
-      }
+      this.#take(channel, both, into);
+    }
+  }
+
+  /** Takes a channel's mean away and tapers it. */
+  #fill(samples: Float32Array, channel: number, into: Float64Array): void {
+    const [size, channels, taper] = [this.#size, this.channels, this.#taper];
+    const first = (this.#window - size) * channels + channel;
+    let mean = 0;
+    for (let at = 0; at < size; at++) mean += samples[first + at * channels] / size;
+    for (let at = 0; at < size; at++) into[at] = (samples[first + at * channels] - mean) * taper[at];
+  }
+
+  /** The spectrum of a real signal is its own mirror image: X(k) = conj X(-k), which tells the two channels apart. */
+  #take(channel: number, both: boolean, { power, count }: MeanSpectrum): void {
+    const [re, im, size, bins] = [this.#re, this.#im, this.#size, this.bins];
+    for (let bin = 1; bin <= bins; bin++) {
+      const mirror = size - bin;
+      const at = channel * bins + bin - 1;
+      const one = ((re[bin] + re[mirror]) ** 2 + (im[bin] - im[mirror]) ** 2) / 4;
+      power[at] += (one - power[at]) / count;
+      if (!both) continue;
+      const other = ((im[bin] + im[mirror]) ** 2 + (re[mirror] - re[bin]) ** 2) / 4;
+      power[at + bins] += (other - power[at + bins]) / count;
     }
   }
 
   /** In place, radix 2 (Cooley and Tukey 1965). */
   #transform(): void {
-    const [re, im, size] = [this.#re, this.#im, this.#size];
+    const [re, im, cos, sin, size] = [this.#re, this.#im, this.#cos, this.#sin, this.#size];
     for (let at = 1, reversed = 0; at < size; at++) {
       let bit = size >> 1;
       for (; reversed & bit; bit >>= 1) reversed ^= bit;
@@ -91,9 +107,10 @@ export class SpectrumMeter {
       const half = length / 2;
       for (let start = 0; start < size; start += length) {
         for (let k = 0, turn = 0; k < half; k++, turn += size / length) {
-          const [a, b] = [start + k, start + k + half];
-          const real = re[b] * this.#cos[turn] - im[b] * this.#sin[turn];
-          const imaginary = re[b] * this.#sin[turn] + im[b] * this.#cos[turn];
+          const a = start + k;
+          const b = a + half;
+          const real = re[b] * cos[turn] - im[b] * sin[turn];
+          const imaginary = re[b] * sin[turn] + im[b] * cos[turn];
           re[b] = re[a] - real;
           im[b] = im[a] - imaginary;
           re[a] += real;

@@ -7,6 +7,7 @@ import { joinWindows, type WindowPlace } from '../adapt/raw-windows.ts';
 import { RecentWindows } from '../adapt/recent-windows.ts';
 import type { AdaptationReport } from '../contracts/adaptation.ts';
 import { type Label, type LabelReceipt, labelledClass } from '../contracts/label.ts';
+import type { Diagnosis } from '../contracts/messages.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { StreamMemory } from '../stream/stream-memory.ts';
 import { cannotLearn } from './adapt-bundle.ts';
@@ -92,14 +93,15 @@ export class Learning {
   }
 
   /** A window was decided: it is kept for as long as the memory goes round. */
-  observe({ name, epoch, endSequence, scales, stream, end }: WindowJob): void {
+  observe({ name, epoch, endSequence, scales, stream, end }: WindowJob, { alarm, smoothed }: Pick<Diagnosis, 'alarm' | 'smoothed'>): void {
     if (this.#host.memory !== this.#memory) {
       // Another bundle reads other windows: the old ones are of no use to it.
       this.#memory = this.#host.memory;
       this.#recent = this.#makeRecent();
     }
     const place = { epoch, endSequence };
-    const kept = this.#recent.add(name, place, scales, (into, at) => this.#memory.copyWindow(stream, end, into, at));
+    const remarkable = alarm !== 'normal' || smoothed.decision !== (this.#host.manifest.decision?.normal ?? 'normal');
+    const kept = this.#recent.add(name, place, scales, remarkable, (into, at) => this.#memory.copyWindow(stream, end, into, at));
     if (!kept || !this.#live.waitsFor(name)) return;
     for (const window of this.#recent.find(name, { kind: 'window', ...place })) this.#live.add(name, window);
   }

@@ -20,6 +20,8 @@ export function brokerOptions({ protocolVersion, ca, cert, key, username, passwo
     clean: true,
     keepalive: KEEPALIVE_S,
     connectTimeout: CONNECT_MS,
+    // Would make 65,536 buffers, one for each message number: 7 MB.
+    writeCache: false,
     rejectUnauthorized: true,
     ...(ca && { ca: readFileSync(ca) }),
     ...(cert && key && { cert: readFileSync(cert), key: readFileSync(key) }),

@@ -1,5 +1,5 @@
 import { dirname, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { EVIDENCE_KINDS } from '../contracts/drift.ts';
 import { patternFault } from '../contracts/topic-pattern.ts';
 import { isTopicName } from '../contracts/topics.ts';
@@ -157,7 +157,7 @@ function gatewaySchema(folder: string) {
           .int()
           .min(65_536)
           .max(2 ** 31)
-          .default(64 * 1024 * 1024),
+          .default(16 * 1024 * 1024),
         /** Whether adapters are published for the server; raw samples never are. */
         upload: z.boolean().default(false),
       })

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { KeptState } from '../drift/state.ts';
 import { writeWhole } from './whole-file.ts';
 

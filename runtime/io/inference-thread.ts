@@ -4,7 +4,7 @@ import { BundleRefusal, type BundleRefusalCode } from '../../models/bundle/schem
 import type { WindowAnswer } from '../decide/decisions.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { StreamMemory } from '../stream/stream-memory.ts';
-import { type FromWorker, JobMemory, MODEL, ResultMemory, type ToWorker } from './protocol.ts';
+import { type FromWorker, JobMemory, LARGEST_BATCH, MODEL, ResultMemory, type ToWorker } from './protocol.ts';
 
 export interface InferenceOptions {
   readonly bundleFolder: string;
@@ -26,18 +26,50 @@ export interface BatchResult {
   readonly failure?: string;
 }
 
+/** A row of the results. */
+class Answer implements WindowAnswer {
+  readonly probabilities: Float32Array;
+  readonly features: Float32Array | undefined;
+  readonly #embedding: Float32Array | undefined;
+  readonly #results: ResultMemory;
+  readonly #row: number;
+
+  constructor(results: ResultMemory, row: number) {
+    const { classes, features, embedding } = results.shape;
+    const of = (rows: Float32Array, width: number) => (width > 0 ? rows.subarray(row * width, (row + 1) * width) : undefined);
+    this.probabilities = results.probabilities.subarray(row * classes, (row + 1) * classes);
+    this.features = of(results.features, features);
+    this.#embedding = of(results.embedding, embedding);
+    this.#results = results;
+    this.#row = row;
+  }
+
+  get novelty(): number | undefined {
+    const novelty = this.#results.novelty[this.#row];
+    // NaN: decided by the back-up, which does not measure it.
+    return this.#results.shape.novelty && Number.isFinite(novelty) ? novelty : undefined;
+  }
+
+  get embedding(): Float32Array | undefined {
+    return this.#results.models[this.#row] === MODEL.primary ? this.#embedding : undefined;
+  }
+}
+
 /** The gateway's side of the inference thread. One batch at a time. */
 export class InferenceThread {
   readonly #worker: Worker;
   readonly #jobs: JobMemory;
   readonly results: ResultMemory;
   readonly proof: Extract<FromWorker, { kind: 'ready' }>;
+  /** One a row of `results`: views cost more to make than to read. */
+  readonly #answers: Answer[];
   #onDone: ((result: BatchResult) => void) | undefined;
 
   private constructor(worker: Worker, jobs: JobMemory, proof: InferenceThread['proof']) {
     this.#worker = worker;
     this.#jobs = jobs;
     this.results = new ResultMemory(proof.resultShape, proof.results);
+    this.#answers = Array.from({ length: LARGEST_BATCH }, (_, row) => new Answer(this.results, row));
     this.proof = proof;
     worker.on('message', (message: FromWorker) => {
       if (message.kind !== 'done') return;
@@ -103,17 +135,7 @@ export class InferenceThread {
 
   /** What the graph gave for a window of the last batch: views, to be read before the next. */
   answer(row: number): WindowAnswer {
-    const { probabilities, features, embedding, novelty, models, shape } = this.results;
-    return {
-      probabilities: probabilities.subarray(row * shape.classes, (row + 1) * shape.classes),
-      // NaN: decided by the back-up, which does not measure it.
-      novelty: shape.novelty && Number.isFinite(novelty[row]) ? novelty[row] : undefined,
-      embedding:
-        shape.embedding > 0 && models[row] === MODEL.primary
-          ? embedding.subarray(row * shape.embedding, (row + 1) * shape.embedding)
-          : undefined,
-      features: shape.features > 0 ? features.subarray(row * shape.features, (row + 1) * shape.features) : undefined,
-    };
+    return this.#answers[row];
   }
 
   /** Windows whose job names this row are decided with this reference [R], from the next batch on. Row 0 stays zero. */

@@ -1,6 +1,6 @@
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { type BookEntry, ExampleBook } from '../adapt/example-book.ts';
 import { joinWindows } from '../adapt/raw-windows.ts';

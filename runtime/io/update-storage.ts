@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type BundleObject, bundleObjects, MANIFEST } from '../update/bundle-objects.ts';
 import {
   activeSlot,

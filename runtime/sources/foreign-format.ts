@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseJsonPath } from './json-path.ts';
 
 const MAX_CHANNELS = 16;

@@ -179,17 +179,17 @@ export class SignalWatch {
     }
     const { last, still } = stream;
     const count = channelCount * samplesPerChannel;
-    let saturated = 0;
-    for (let at = 0, channel = 0; at < count; at++) {
-      const code = samples[at];
-      if (code >= RAIL || code <= -RAIL) saturated++;
-      if (code === last[channel]) {
-        still[channel]++;
-      } else {
-        last[channel] = code;
-        still[channel] = 0;
-      }
-      channel = channel + 1 === channelCount ? 0 : channel + 1;
+    let [saturated, stuckChannel] = [0, -1];
+    for (let at = 0; at < count; at++) if (samples[at] >= RAIL || samples[at] <= -RAIL) saturated++;
+    for (let channel = 0; channel < channelCount; channel++) {
+      // From the newest sample back to the last change: most often one step.
+      const newest = samples[count - channelCount + channel];
+      let at = count - channelCount + channel;
+      let same = 0;
+      for (; at >= 0 && samples[at] === newest; at -= channelCount) same++;
+      still[channel] = at < 0 && last[channel] === newest ? still[channel] + same : same - 1;
+      last[channel] = newest;
+      if (still[channel] >= STUCK_S * sampleRateHz) stuckChannel = channel;
     }
     if (saturated > 0) {
       this.counters.saturatedSamples += saturated;
@@ -197,7 +197,6 @@ export class SignalWatch {
         this.#onTrouble('saturated', name, 'values stand at the end of the range: use a larger one');
       stream.saturatedMs = nowMs;
     }
-    const stuckChannel = still.findIndex((samplesStill) => samplesStill >= STUCK_S * sampleRateHz);
     if (stuckChannel >= 0 && !stream.stuck) {
       this.counters.stuck++;
       this.#onTrouble('stuck', name, `channel ${stuckChannel} has not moved by one code for ${STUCK_S} s`);

@@ -251,7 +251,9 @@ export class StreamGateway {
 
   /** Whether the frame's scales differ from the stream's; takes them over. Codes of two scales must not share a window. */
   #rescaled(stream: Stream, { scales, channelCount }: SampleFrame): boolean {
-    if (stream.scales.every((scale, channel) => scale === scales[channel])) return false;
+    let channel = 0;
+    while (channel < channelCount && stream.scales[channel] === scales[channel]) channel++;
+    if (channel === channelCount) return false;
     stream.scales = scales.slice(0, channelCount);
     return true;
   }

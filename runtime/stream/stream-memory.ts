@@ -82,5 +82,7 @@ export class StreamMemory {
 
 /** Copies numbers; with views, for the engine's own copy is many times faster than a loop over shared memory. */
 function copy(from: Int16Array, fromAt: number, to: Int16Array, toAt: number, count: number): void {
+  // The second piece of what does not lie around the ring's end.
+  if (count === 0) return;
   to.set(from.subarray(fromAt, fromAt + count), toAt);
 }

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { targetSchema } from '../contracts/update.ts';
 
 const count = z.number().int().nonnegative();

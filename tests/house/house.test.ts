@@ -103,7 +103,7 @@ describe('the packed device', () => {
     return [...seen].flatMap((name) => Object.keys(outputs[name].inputs));
   };
   const AT_ONCE = ['import-statement', 'require-call'];
-  const entries = ['runtime/main.ts', 'runtime/worker.ts', 'runtime/io/adapt-worker.ts'];
+  const entries = ['runtime/program.ts', 'runtime/worker.ts', 'runtime/io/adapt-worker.ts'];
 
   it.each(entries)('%s loads no tfjs when it starts', (entry) => {
     const inputs = reach(entry, AT_ONCE);

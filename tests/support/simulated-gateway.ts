@@ -1,5 +1,5 @@
 import type { MqttClient } from 'mqtt';
-import { z } from 'zod';
+import * as z from 'zod';
 import { sha256 } from '../../models/bundle/bundle.ts';
 import { decodeChunk, sentChunks } from '../../runtime/contracts/chunk.ts';
 import { gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';

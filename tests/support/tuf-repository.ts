@@ -1,6 +1,6 @@
 import { createHash, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { Metadata, MetadataKind, Signature } from '@tufjs/models';
-import { z } from 'zod';
+import * as z from 'zod';
 import { SIGNED_AT, siteRole, type Target, targetSchema } from '../../runtime/contracts/update.ts';
 import type { UpdateTrust } from '../../runtime/update/trust/refresh.ts';
 import type { TrustRecord } from '../../runtime/update/trust/trusted-metadata.ts';

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
 import { fileSetting } from '../../runtime/io/secret-file.ts';
 import { Repository } from '../fleet/repository.ts';

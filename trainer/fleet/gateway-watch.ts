@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parsePayload } from '../../runtime/contracts/payload.ts';
 import { gatewayOfTopic } from '../../runtime/contracts/topics.ts';
 import { type UpdateState, updateStateSchema } from '../../runtime/contracts/update.ts';

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
 import type { Repository } from './repository.ts';

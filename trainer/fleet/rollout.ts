@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import { thresholdsSchema, UPDATE_PHASES, type UpdatePhase, type UpdateState } from '../../runtime/contracts/update.ts';
 

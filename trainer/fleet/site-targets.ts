@@ -1,5 +1,5 @@
 import { TargetFile } from '@tufjs/models';
-import { z } from 'zod';
+import * as z from 'zod';
 import { type Target, targetSchema } from '../../runtime/contracts/update.ts';
 import { isWithdrawn, type Rollout, releasedTo } from './rollout.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { Refusal } from '../refusal.ts';
 import { type HalvingOptions, rungResources, SuccessiveHalving } from './asha.ts';
 import { Journal, readJournal } from './journal.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { AdapterScheme } from '../../models/adapters/scheme.ts';
 import { readAdapter, readBundle } from '../../models/bundle/bundle.ts';
 import type { Engine } from '../../models/engine/engine.ts';

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import { brokerSchema } from '../../runtime/io/configuration.ts';
 import { readYaml, YamlMistakes } from '../../runtime/io/yaml-file.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What a retraining is asked for. */
 export const retrainInputSchema = z.strictObject({

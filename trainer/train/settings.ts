@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { readYaml, YamlMistakes } from '../../runtime/io/yaml-file.ts';
 import { Refusal } from '../refusal.ts';
 import { ENGINE_NAMES, PRECISIONS } from './engines.ts';

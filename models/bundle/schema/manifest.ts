@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { BundleRefusal } from './refusal.ts';
 
 /** Version of the bundle format that this program writes, and the only one it reads. */

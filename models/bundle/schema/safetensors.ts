@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { TensorData } from '../../engine/engine.ts';
 import { ARRAY_OF_TYPE, type ElementType, elementCount } from '../../trace/graph.ts';
 import { rawBytes, valuesOfBytes } from '../../trace/onnx.ts';

@@ -32,24 +32,25 @@ const bookOf = (...entries: BookEntry[]) => {
 };
 
 describe('the windows of a label', () => {
-  const ring = (capacity: number) => new RecentWindows({ budgetBytes: 2 * 2 * capacity, window: 2, channels: 1 });
-  const add = (recent: RecentWindows, stream: string, endSequence: number) =>
-    recent.add(stream, { epoch: 0, endSequence }, Float32Array.of(0.5), (into, place) => {
+  const ring = (capacity: number) => new RecentWindows({ budgetBytes: 2 * 2 * 2 * capacity, window: 2, channels: 1 });
+  const add = (recent: RecentWindows, stream: string, endSequence: number, remarkable = false) =>
+    recent.add(stream, { epoch: 0, endSequence }, Float32Array.of(0.5), remarkable, (into, place) => {
       into.set([endSequence, endSequence + 1], place);
       return true;
     });
 
-  it('are the last ones of all streams, whatever order they come in', () => {
+  it('are the last ones of all streams, usual and remarkable ones each by themselves, whatever order they come in', () => {
+    const windows = fc.array(fc.record({ stream: fc.constantFrom('a', 'b', 'c'), remarkable: fc.boolean() }), { maxLength: 40 });
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 9 }), fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 40 }), (capacity, streams) => {
+      fc.property(fc.integer({ min: 1, max: 9 }), windows, (capacity, all) => {
         const recent = ring(capacity);
-        streams.forEach((stream, n) => {
-          add(recent, stream, n);
+        all.forEach(({ stream, remarkable }, n) => {
+          add(recent, stream, n, remarkable);
         });
-        streams.forEach((stream, n) => {
+        all.forEach(({ stream, remarkable }, n) => {
           const found = recent.find(stream, { kind: 'window', epoch: 0, endSequence: n });
-          const kept = n >= streams.length - capacity;
-          expect(found.map(({ codes }) => [...codes])).toEqual(kept ? [[n, n + 1]] : []);
+          const after = all.slice(n + 1).filter((other) => other.remarkable === remarkable);
+          expect(found.map(({ codes }) => [...codes])).toEqual(after.length < capacity ? [[n, n + 1]] : []);
         });
       }),
     );
@@ -81,7 +82,7 @@ describe('the windows of a label', () => {
 
   it('that were gone before they could be copied are not kept', () => {
     const recent = ring(4);
-    expect(recent.add('a', { epoch: 0, endSequence: 1 }, Float32Array.of(1), () => false)).toBe(false);
+    expect(recent.add('a', { epoch: 0, endSequence: 1 }, Float32Array.of(1), false, () => false)).toBe(false);
     expect(recent.find('a', { kind: 'window', epoch: 0, endSequence: 1 })).toEqual([]);
   });
 });

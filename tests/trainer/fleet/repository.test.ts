@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { TargetFile } from '@tufjs/models';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { z } from 'zod';
+import * as z from 'zod';
 import { objectName, siteRole, type Target, targetSchema } from '../../../runtime/contracts/update.ts';
 import { UpdateTrust } from '../../../runtime/update/trust/refresh.ts';
 import { addSite, createRepository, rotate, rotateSite } from '../../../trainer/fleet/authority.ts';

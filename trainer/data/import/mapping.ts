@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { LineCounter, parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { Refusal } from '../../refusal.ts';
 import { FORMAT_FIELDS } from '../recording-set.ts';
 

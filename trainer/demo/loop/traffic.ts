@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createWriteStream, type WriteStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { gatewayTopics, siteTopics } from '../../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../../runtime/io/broker-client.ts';
 import { Refusal } from '../../refusal.ts';
