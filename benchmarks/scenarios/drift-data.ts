@@ -4,7 +4,7 @@ import { bankLayout, bundleModel, FILES, readBundle } from '../../models/bundle/
 import { type Engine, emptyTensor } from '../../models/engine/engine.ts';
 import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
 import type { CalibrationStream } from '../../runtime/drift/calibrate.ts';
-import { FEATURES, WindowFeatures } from '../../runtime/drift/features.ts';
+import { FEATURES, featureRows } from '../../runtime/drift/features.ts';
 import { type Piece, readPieces } from '../../trainer/data/pieces.ts';
 import { openRecordingSet, parseCondition, type Recording, select } from '../../trainer/data/recording-set.ts';
 import { classesOf, cutWindows, type Windows } from '../../trainer/data/windows.ts';
@@ -70,16 +70,8 @@ export async function trainScorer(
     // Labels play no part; a class that training knows lets the windows be cut.
     const windows = cutWindows([{ ...recording, label: classes[0] }], classes, WINDOW, STRIDE);
     const { embeddings } = await runNetwork(engine, trained, windows);
-    return { windows, features: featuresOf(embeddings, noveltyScores(reference, embeddings)) };
+    return { windows, features: featureRows(embeddings, noveltyScores(reference, embeddings)) };
   };
-}
-
-function featuresOf(embeddings: Float32Array, novelty: Float32Array): Float64Array {
-  const width = embeddings.length / novelty.length;
-  const features = new WindowFeatures(width);
-  const rows = new Float64Array(novelty.length * FEATURES);
-  for (const [row, score] of novelty.entries()) rows.set(features.take(embeddings, row * width, score), row * FEATURES);
-  return rows;
 }
 
 /** Every other block of a recording, two windows apart from the next, so that no sample is on both sides. */
@@ -121,7 +113,7 @@ export async function scoreSimulated(root: string, seeds: readonly number[], win
         adapterIndex: emptyTensor('int32', [count]),
       });
       const own = novelty ? (novelty.values as Float32Array) : new Float32Array(count).fill(Number.NaN);
-      rows.push(featuresOf(embedding.values as Float32Array, own));
+      rows.push(featureRows(embedding.values as Float32Array, own));
     }
     const all = new Float64Array(windows * FEATURES);
     let at = 0;

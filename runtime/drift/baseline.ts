@@ -3,7 +3,7 @@ import { Moments } from './moments.ts';
 
 /** Least deviation, as a share of the mean one: a direction that never moved would find everything new. */
 const RIDGE = 1e-3;
-/** Weight of the newest window in the mean of late projections. */
+/** Weight of the newest window in the mean of late ones. */
 export const NEWEST = 0.2;
 /**
  * Share of the windows' own covariance that is added to that of the late means: in the first minute, in which a machine has been in two or three of its
@@ -18,11 +18,12 @@ const MINUTE = 256;
 export interface Baseline {
   /** [FEATURES]; the first is NaN where there is no novelty. */
   readonly mean: Float64Array;
-  /** Deviation of the log novelty. */
+  /** Deviation of the log novelty, and of means of late ones, which scatter as far as the machine's states lie apart and not only as its windows do. */
   readonly noveltyDeviation: number;
+  readonly noveltyDeviationMeans: number;
   /** Lower triangle L^-1 of the projections' covariance L L', row-major [DIRECTIONS, DIRECTIONS]: makes them uncorrelated and of variance 1. */
   readonly whiten: Float64Array;
-  /** The same for means of late projections, which scatter as far as the machine's states lie apart and not only as its windows do. */
+  /** The same for means of late projections. */
   readonly whitenMeans: Float64Array;
 }
 
@@ -30,7 +31,7 @@ export interface Baseline {
 export class BaselineSum {
   readonly #windows: Moments;
   readonly #means: Moments;
-  /** The mean of late projections, from the first window: one for all sums beside each other. [DIRECTIONS] */
+  /** The mean of late windows, from the first one: one for all sums beside each other. [FEATURES] */
   readonly #late: Float64Array;
 
   private constructor(windows: Moments, means: Moments, late: Float64Array) {
@@ -42,7 +43,7 @@ export class BaselineSum {
   /** @param first features of the window that distances are taken from, which keeps the sums of squares exact; any that the stream has had */
   static from(first: ArrayLike<number>, at = 0): BaselineSum {
     const origin = Float64Array.from({ length: FEATURES }, (_, i) => first[at + i]);
-    return new BaselineSum(new Moments(origin), new Moments(new Float64Array(DIRECTIONS)), new Float64Array(DIRECTIONS));
+    return new BaselineSum(new Moments(origin), new Moments(new Float64Array(FEATURES)), new Float64Array(FEATURES));
   }
 
   get count(): number {
@@ -53,7 +54,7 @@ export class BaselineSum {
   add(features: ArrayLike<number>, from = 0): void {
     const { origin } = this.#windows;
     this.#windows.add(features, from);
-    for (let i = 0; i < DIRECTIONS; i++) this.#late[i] += NEWEST * (features[from + 1 + i] - origin[1 + i] - this.#late[i]);
+    for (let i = 0; i < FEATURES; i++) this.#late[i] += NEWEST * (features[from + i] - origin[i] - this.#late[i]);
     this.#means.add(this.#late);
   }
 
@@ -85,12 +86,14 @@ export class BaselineSum {
       for (let j = 0; j <= i; j++) {
         const at = i * DIRECTIONS + j;
         own[at] = this.#windows.covariance(i + 1, j + 1) + (i === j ? RIDGE * average + Number.EPSILON : 0);
-        late[at] = this.#means.covariance(i, j) + share * own[at];
+        late[at] = this.#means.covariance(i + 1, j + 1) + share * own[at];
       }
     }
+    const novelty = this.#windows.covariance(0, 0);
     return {
       mean,
-      noveltyDeviation: Math.sqrt(this.#windows.covariance(0, 0)) + RIDGE,
+      noveltyDeviation: Math.sqrt(novelty) + RIDGE,
+      noveltyDeviationMeans: Math.sqrt(this.#means.covariance(0, 0) + share * novelty) + RIDGE,
       whiten: inverseFactor(own),
       whitenMeans: inverseFactor(late),
     };
@@ -103,12 +106,12 @@ export class BaselineSum {
 
   /** @throws RangeError where the numbers are not as many as {@link kept} gives */
   static restored(numbers: readonly number[]): BaselineSum {
-    const [windows, means] = [Moments.size(FEATURES), Moments.size(DIRECTIONS)];
-    if (numbers.length !== windows + means + DIRECTIONS) throw new RangeError(`${numbers.length} numbers are no baseline`);
+    const size = Moments.size(FEATURES);
+    if (numbers.length !== 2 * size + FEATURES) throw new RangeError(`${numbers.length} numbers are no baseline`);
     return new BaselineSum(
-      Moments.restored(numbers.slice(0, windows), FEATURES),
-      Moments.restored(numbers.slice(windows, windows + means), DIRECTIONS),
-      Float64Array.from(numbers.slice(windows + means)),
+      Moments.restored(numbers.slice(0, size), FEATURES),
+      Moments.restored(numbers.slice(size, 2 * size), FEATURES),
+      Float64Array.from(numbers.slice(2 * size)),
     );
   }
 }

@@ -43,3 +43,12 @@ export class WindowFeatures {
     return values;
   }
 }
+
+/** Features of windows in their order, row-major [windows, FEATURES]. embeddings: [windows, E]; novelty: [windows], NaN where there is none */
+export function featureRows(embeddings: Float32Array, novelty: Float32Array): Float64Array {
+  const width = embeddings.length / novelty.length;
+  const features = new WindowFeatures(width);
+  const rows = new Float64Array(novelty.length * FEATURES);
+  for (let row = 0; row < novelty.length; row++) rows.set(features.take(embeddings, row * width, novelty[row]), row * FEATURES);
+  return rows;
+}

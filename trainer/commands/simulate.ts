@@ -9,11 +9,12 @@ export const simulate: Command = {
   summary: 'record a simulated plant as a recording set',
   help: `usage: tremolo simulate --out SET [options]
 
-Every machine of a simulated plant in each of twelve conditions, three axes at 1 kHz, as a recording set.
+Every machine of a simulated plant in each of twelve conditions at three loads, three axes at 1 kHz, as a recording set.
 
   --out FOLDER     the recording set to write
   --machines N     machines, each an individual (default 20)
   --seconds S      length of a recording (default 10)
+  --healthy        one recording of each machine, healthy, as its load and speed change: for --drift-set of tremolo train
   --seed N         (default 1)
   --replace        write over a recording set that is there
 
@@ -22,6 +23,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10`,
     out: { type: 'string' },
     machines: { type: 'string' },
     seconds: { type: 'string' },
+    healthy: { type: 'boolean' },
     seed: { type: 'string' },
     replace: { type: 'boolean' },
   },
@@ -36,7 +38,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10`,
     const bar = new ProgressBar('simulate');
     const recordings = await writeSimulatedSet(
       folder,
-      { machines, seconds, seed },
+      { machines, seconds, seed, healthy: args.values.healthy === true },
       { replace: args.values.replace === true, onProgress: (share) => bar.update(share) },
       signal,
     );

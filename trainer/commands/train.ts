@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { type Bundle, FILES, readBundle } from '../../models/bundle/bundle.ts';
-import type { RecordingSet } from '../data/recording-set.ts';
+import { openRecordingSet, type RecordingSet } from '../data/recording-set.ts';
 import { Refusal } from '../refusal.ts';
 import { renderNoveltyReport } from '../report/novelty-report.ts';
 import { renderReport } from '../report/report.ts';
@@ -182,6 +182,8 @@ ${SELECTION_HELP}
   --no-baselines              do not train ridge, forest and MiniRocket
   --no-novelty                leave out the score that says how unlike a window is to all that was trained on
   --alarms X                  share of healthy windows that may be called novel (default 0.01)
+  --drift-set SET             long recordings of other machines that stay as they are, of --healthy of tremolo simulate: drift thresholds are taken
+                              from them instead of from the validation part, and promise longer run lengths
   --novel KEY=VALUE           recordings that should be found new, for the report; leave them out of training with --where
   --from BUNDLE               one class only: take the embedding of a bundle of this kind of machine
   --workers N                 threads that share a step (default 1)
@@ -222,6 +224,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     'no-novelty': { type: 'boolean' },
     alarms: { type: 'string' },
     novel: { type: 'string' },
+    'drift-set': { type: 'string' },
     from: { type: 'string' },
     'require-gate': { type: 'boolean' },
     'latency-ms': { type: 'string' },
@@ -268,12 +271,18 @@ async function trainSet(given: ParsedArguments, signal: AbortSignal): Promise<Re
   const args = withFileSelection(given, choices.data);
   const set = await chosenSet(folder, args);
   const novel = await novelSet(folder, args);
-  const request = { ...pipelineRequest(args, basename(resolve(out)), choices), novel };
+  const driftSet = textOption(args, 'drift-set');
+  const request = {
+    ...pipelineRequest(args, basename(resolve(out)), choices),
+    novel,
+    ...(driftSet !== undefined && { driftSet: await openRecordingSet(driftSet) }),
+  };
   const labels = new Set(set.recordings.flatMap(({ label }) => label ?? []));
   const from = await lendingBundle(args, set, labels.size);
   const command = await commandHash(given);
   if (given.values.replace !== true) await refuseOthersBundle(resolve(out), command);
   if (labels.size === 1) {
+    if (driftSet !== undefined) throw new Refusal('usage/drift-set', `--drift-set is for two classes or more; ${set.name} has one`);
     const made = await trainNoveltyBundle(set, resolve(out), { ...request, from }, signal);
     await writeFile(join(out, MADE_BY), `${command}\n`);
     await writeFile(join(out, FILES.report), renderNoveltyReport(made, set.name, request, new Date().toISOString()));

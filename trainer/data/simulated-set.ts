@@ -11,10 +11,12 @@ export interface SimulatedPlant {
   /** Length of a recording. */
   readonly seconds: number;
   readonly seed: number;
+  /** One recording of each machine, healthy, instead of every condition at three loads. */
+  readonly healthy?: boolean;
 }
 
 /**
- * Writes a simulated plant as a recording set: every machine in each of twelve conditions at three loads, three axes at 1 kHz, int16.
+ * Writes a simulated plant as a recording set: every machine in each of twelve conditions at three loads or healthy, three axes at 1 kHz, int16.
  *
  * @param replace writes over a set that is there
  * @param onProgress share that is written
@@ -23,11 +25,11 @@ export interface SimulatedPlant {
  */
 export async function writeSimulatedSet(
   folder: string,
-  { machines, seconds, seed }: SimulatedPlant,
+  { machines, seconds, seed, healthy = false }: SimulatedPlant,
   { replace, onProgress = () => {} }: { replace: boolean; onProgress?: (share: number) => void },
   signal: AbortSignal,
 ): Promise<number> {
-  const plans = [...planPlant({ machines, seconds, seed })];
+  const plans = [...planPlant({ machines, seconds, seed, ...(healthy && { conditions: ['normal'], loads: [0.75] }) })];
   const scale = FULL_SCALE_G / 32_767;
   const recordings: Record<string, unknown>[] = [];
   await writeSetFolder(folder, replace, async (fresh) => {

@@ -1,14 +1,20 @@
 import { createNetwork } from '../../models/networks/index.ts';
 import { Random } from '../../models/networks/random.ts';
-import { type CalibrationStream, calibrateDrift, type DriftReference } from '../../runtime/drift/calibrate.ts';
-import { FEATURES, WindowFeatures } from '../../runtime/drift/features.ts';
-import type { Windows } from '../data/windows.ts';
-import { noveltyScores, WIDEST_EMBEDDING } from '../evaluate/novelty.ts';
+import { type CalibrationStream, calibrateDrift, type DriftReference, REFERENCE_WINDOWS } from '../../runtime/drift/calibrate.ts';
+import { FEATURES, featureRows } from '../../runtime/drift/features.ts';
+import { readPieces } from '../data/pieces.ts';
+import type { RecordingEntry, RecordingSet } from '../data/recording-set.ts';
+import { type Windows, windowGrid, windowParts } from '../data/windows.ts';
+import { type NoveltyReference, noveltyScores, WIDEST_EMBEDDING } from '../evaluate/novelty.ts';
 import { fitReference } from '../evaluate/novelty-training.ts';
+import { joinRows } from '../evaluate/sampling.ts';
+import { Refusal } from '../refusal.ts';
+import type { TrainedNetwork } from '../release/base.ts';
 import type { NetworkLine } from './network-line.ts';
+import type { NoveltyOutcome } from './novelty-stage.ts';
 import { runNetwork } from './run-windows.ts';
-import type { StageOutcome } from './stages.ts';
-import type { Workspace } from './workspace.ts';
+import type { Stage, StageOutcome } from './stages.ts';
+import { checkAlike, hashData, WINDOW, type Workspace } from './workspace.ts';
 
 /** Validation windows below which thresholds would be those of a few seconds. */
 const LEAST_WINDOWS = 512;
@@ -16,51 +22,112 @@ const LEAST_WINDOWS = 512;
 const LEAST_STREAM = 64;
 
 /**
- * Thresholds of the drift statistics from the validation part, through the rehearsed network, which has not seen it. They are relative to a stream's
- * own baseline, so those of the rehearsal fit the network that is deployed.
+ * Thresholds of the drift statistics from windows that the network has not seen: a drift set through the network that is deployed, or the validation part
+ * through the rehearsed one. They are relative to a stream's own baseline, so those of the rehearsal fit the other.
  *
  * @returns undefined where there is too little to calibrate on, or machines are commissioned: gateways have thresholds of their own for that
  */
-export async function driftStage(workspace: Workspace, line: NetworkLine): Promise<StageOutcome<DriftReference> | undefined> {
-  const { engine, stages, windows, request, dataKey } = workspace;
-  const { seed } = request.choices;
-  const { rehearsal } = line;
-  const rehearsed = rehearsal?.prune?.result.network ?? rehearsal?.student.result;
-  if (!rehearsed || windows.validation.count < LEAST_WINDOWS) return undefined;
-  const { embeddingWidth, reference } = createNetwork(rehearsed.options);
+export async function driftStage(
+  workspace: Workspace,
+  line: NetworkLine,
+  known: NoveltyOutcome | undefined,
+): Promise<StageOutcome<DriftReference> | undefined> {
+  const { stages, windows, request } = workspace;
+  const { embeddingWidth, reference } = createNetwork(line.primary.options);
   if (reference || embeddingWidth > WIDEST_EMBEDDING) return undefined;
-  return stages.run<DriftReference>({
+  if (request.driftSet) return stages.run(await fromSet(workspace, request.driftSet, line, known));
+  const validated = windows.validation.count < LEAST_WINDOWS ? undefined : fromValidation(workspace, line);
+  return validated && stages.run(validated);
+}
+
+type DriftStage = Stage<DriftReference>;
+
+function calibration(inputs: unknown[], seed: number, streams: () => Promise<readonly CalibrationStream[]>): DriftStage {
+  return {
     name: 'drift',
-    inputs: [dataKey, (rehearsal?.prune ?? rehearsal?.student)?.key ?? null, seed],
+    inputs: [...inputs, seed],
     compute: async () => {
-      const known = await fitReference(engine, rehearsed, windows.train, seed);
-      const { embeddings } = await runNetwork(engine, rehearsed, windows.validation);
-      const streams = streamsOf(windows.validation, embeddings, noveltyScores(known, embeddings));
       const random = new Random(seed);
-      return calibrateDrift(streams, { below: (bound) => random.below(bound) });
+      return calibrateDrift(await streams(), { below: (bound) => random.below(bound) });
     },
     encode: (result) => ({ value: result, vectors: {} }),
     decode: ({ value }) => value as DriftReference,
     summary: ({ thresholds }) =>
       thresholds.map(({ runLength, novelty, shift }) => `${runLength}: ${novelty.toFixed(1)}, ${shift.toFixed(1)}`).join('; '),
+  };
+}
+
+function fromValidation({ engine, windows, request, dataKey }: Workspace, { rehearsal }: NetworkLine): DriftStage | undefined {
+  const { seed } = request.choices;
+  const rehearsed = rehearsal?.prune?.result.network ?? rehearsal?.student.result;
+  if (!rehearsed) return undefined;
+  return calibration([dataKey, (rehearsal?.prune ?? rehearsal?.student)?.key ?? null], seed, async () => {
+    const known = await fitReference(engine, rehearsed, windows.train, seed);
+    const { embeddings } = await runNetwork(engine, rehearsed, windows.validation);
+    return streamsOf(windows.validation, embeddings, noveltyScores(known, embeddings));
   });
 }
 
-/** Windows of each recording in their order; recordings too short for a baseline are the pieces of one stream a class. */
-export function streamsOf({ recordings, labels, count }: Windows, embeddings: Float32Array, novelty: Float32Array): CalibrationStream[] {
-  const width = embeddings.length / count;
-  const features = new WindowFeatures(width);
-  const pieces = new Map<number, { rows: number[]; label: number }>();
-  for (let row = 0; row < count; row++) {
-    const piece = pieces.get(recordings[row]) ?? { rows: [], label: labels[row] };
-    pieces.set(recordings[row], piece);
-    piece.rows.push(...features.take(embeddings, row * width, novelty[row]));
+async function fromSet(
+  workspace: Workspace,
+  set: RecordingSet,
+  { primary, student, prune }: NetworkLine,
+  known: NoveltyOutcome | undefined,
+): Promise<DriftStage> {
+  const { request } = workspace;
+  const setKey = await hashData(set, request, { train: set.recordings.map((entry) => ({ entry })), validation: [], test: [] });
+  const [reference, knownKey] = known && 'result' in known ? [known.result.reference, known.key] : [undefined, null];
+  return calibration([setKey, student.key, prune?.key ?? null, knownKey], request.choices.seed, async () => {
+    const streams: CalibrationStream[] = [];
+    for (const entry of set.recordings) streams.push([await featuresOf(workspace, set, entry, primary, reference)]);
+    return streams;
+  });
+}
+
+/** Drift features of one recording's windows, a part at a time: it may be hours long. */
+async function featuresOf(
+  { engine, channels, request, signal, stride }: Workspace,
+  set: RecordingSet,
+  entry: RecordingEntry,
+  trained: TrainedNetwork,
+  reference: NoveltyReference | undefined,
+): Promise<Float64Array> {
+  signal?.throwIfAborted();
+  const [recording] = await readPieces(set, [{ entry }], channels, request.rateHz);
+  const parts: Float32Array[] = [];
+  // Labels play no part; a class lets the windows be cut.
+  for (const windows of windowParts({ ...recording, label: '' }, [''], WINDOW, stride)) {
+    parts.push((await runNetwork(engine, trained, windows)).embeddings);
   }
+  const embeddings = joinRows(parts);
+  const count = windowGrid(recording, WINDOW, stride).count;
+  return featureRows(embeddings, reference ? noveltyScores(reference, embeddings) : new Float32Array(count).fill(Number.NaN));
+}
+
+/** @throws Refusal usage/drift-set where a recording gives no baseline and as many windows again, is unlike those trained on, or is one of them */
+export function checkDriftSet(workspace: Workspace): void {
+  const { split, request, sampleRateHz, stride } = workspace;
+  const trained = new Set([...split.train, ...split.validation].map(({ entry }) => entry.sha256));
+  for (const entry of request.driftSet?.recordings ?? []) {
+    const refuse = (what: string) => new Refusal('usage/drift-set', `--drift-set: ${entry.file} ${what}`);
+    checkAlike(entry, workspace, refuse);
+    if (entry.sha256 !== undefined && trained.has(entry.sha256)) throw refuse('is trained on as well; record machines that training has not seen');
+    const { count } = windowGrid({ entry, length: Math.floor((entry.n_samples * sampleRateHz) / entry.sample_rate_hz) }, WINDOW, stride);
+    const least = 2 * REFERENCE_WINDOWS;
+    if (count < least) throw refuse(`has ${count} windows where ${least} are needed; record longer`);
+  }
+}
+
+/** Windows of each recording in their order; recordings too short for a baseline are the pieces of one stream a class. */
+function streamsOf({ recordings, labels, count }: Windows, embeddings: Float32Array, novelty: Float32Array): CalibrationStream[] {
+  const all = featureRows(embeddings, novelty);
   const streams: Float64Array[][] = [];
   const short = new Map<number, Float64Array[]>();
-  for (const { rows, label } of pieces.values()) {
-    const piece = Float64Array.from(rows);
-    if (rows.length >= LEAST_STREAM * FEATURES) streams.push([piece]);
+  for (let row = 0; row < count; ) {
+    const [first, recording, label] = [row, recordings[row], labels[row]];
+    while (row < count && recordings[row] === recording) row++;
+    const piece = all.subarray(first * FEATURES, row * FEATURES);
+    if (row - first >= LEAST_STREAM) streams.push([piece]);
     else short.set(label, [...(short.get(label) ?? []), piece]);
   }
   return [...streams, ...short.values()];

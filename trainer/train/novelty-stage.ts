@@ -1,6 +1,6 @@
 import { createNetwork } from '../../models/networks/index.ts';
 import { readPieces } from '../data/pieces.ts';
-import { channelNames, type RecordingSet } from '../data/recording-set.ts';
+import type { RecordingSet } from '../data/recording-set.ts';
 import { type Windows, windowParts } from '../data/windows.ts';
 import { auroc, conformalThreshold, type NoveltyFit, noveltyScores, WIDEST_EMBEDDING } from '../evaluate/novelty.ts';
 import { FALSE_ALARM_SHARE, fitReference, windowsNeeded } from '../evaluate/novelty-training.ts';
@@ -11,7 +11,7 @@ import type { DraftBundle, NoveltyRequest } from '../release/draft-bundle.ts';
 import type { NetworkLine } from './network-line.ts';
 import { runNetwork } from './run-windows.ts';
 import type { Artifact, Stage, StageOutcome } from './stages.ts';
-import { WINDOW, type Workspace } from './workspace.ts';
+import { checkAlike, WINDOW, type Workspace } from './workspace.ts';
 
 /** Known windows that are scored for the threshold where there are more, and how many of them shall lie above it at the least. */
 const THRESHOLD_WINDOWS = 4096;
@@ -110,17 +110,15 @@ export function noveltyRequest({ windows, request }: Workspace, outcome: Novelty
 }
 
 /** @throws Refusal usage/novel where recordings cannot be scored, or are trained on as well */
-export function checkNovel({ split, request, channels, sampleRateHz }: Workspace): void {
-  const { novel, rateHz } = request;
+export function checkNovel(workspace: Workspace): void {
+  const { split, request } = workspace;
+  const { novel } = request;
   if (!novel) return;
   const used = new Set([...split.train, ...split.validation, ...split.test].map(({ entry }) => entry.file));
   for (const entry of novel.recordings) {
     const refuse = (what: string) => new Refusal('usage/novel', `--novel: ${entry.file} ${what}`);
     if (used.has(entry.file)) throw refuse('is trained or tested on as well; leave it out with --where');
-    const missing = channels.filter((channel) => !channelNames(entry).includes(channel));
-    if (missing.length > 0) throw refuse(`has no channel ${missing.join(', ')}`);
-    if ((rateHz ?? entry.sample_rate_hz) !== sampleRateHz)
-      throw refuse(`has ${entry.sample_rate_hz} Hz where training has ${sampleRateHz} Hz; say --rate`);
+    checkAlike(entry, workspace, refuse);
   }
 }
 

@@ -12,7 +12,7 @@ import { type Gate, gate } from '../evaluate/gate.ts';
 import type { RobustnessCurve } from '../evaluate/robustness-curves.ts';
 import { type DraftBundle, draftBundle } from '../release/draft-bundle.ts';
 import type { RecipeScore } from './candidates.ts';
-import { driftStage } from './drift-stage.ts';
+import { checkDriftSet, driftStage } from './drift-stage.ts';
 import { lookForLeaks } from './leak-stage.ts';
 import {
   calibrationBefore,
@@ -78,10 +78,11 @@ export async function trainBundle(
   await refuseForeignFolder(folder);
   const workspace = await openWorkspace(set, request, signal);
   checkNovel(workspace);
+  checkDriftSet(workspace);
   const leaks = await lookForLeaks(workspace);
   const line = await trainLine(workspace);
   const known = await noveltyStage(workspace, line);
-  const drift = await driftStage(workspace, line);
+  const drift = await driftStage(workspace, line, known);
   const floats = await measureFloats(workspace, line);
   const draftStarted = performance.now();
   const draft = await makeDraft(workspace, line, known, drift?.result);

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import type { Engine } from '../../models/engine/engine.ts';
 import { type Commissioned, commission, type ReferenceRule, withReferences } from '../data/commissioning.ts';
 import { type Piece, type ReadPiece, readPieces } from '../data/pieces.ts';
-import { pathOf, type Recording, type RecordingSet } from '../data/recording-set.ts';
+import { channelNames, pathOf, type Recording, type RecordingEntry, type RecordingSet } from '../data/recording-set.ts';
 import { type Split, type SplitRule, splitRecordings } from '../data/split.ts';
 import { LEARNING_SAMPLE, TEST_SAMPLE, VALIDATION_SAMPLE, type WindowSample } from '../data/window-sample.ts';
 import { classesOf, cutWindows, type Windows } from '../data/windows.ts';
@@ -26,6 +26,8 @@ export interface PipelineRequest {
   readonly rateHz?: number;
   /** Recordings that are neither trained nor tested on and should be found new. */
   readonly novel?: RecordingSet;
+  /** Long recordings of machines that do not change, not trained on, from which drift thresholds are taken. */
+  readonly driftSet?: RecordingSet;
   /** Samples from window to window; {@link STRIDE} where absent. */
   readonly stride?: number;
   /** Which recordings are machines' commissioning references and nothing else; none where absent. */
@@ -125,7 +127,7 @@ async function readerOf(
 export async function hashData(
   set: RecordingSet,
   { channels, rateHz, stride }: PipelineRequest,
-  { train, validation, test }: Split,
+  { train, validation, test }: Sides<readonly Piece[]>,
   commissioned?: Commissioned,
 ): Promise<string> {
   const described = async ({ entry, range }: Piece) => {
@@ -137,4 +139,16 @@ export async function hashData(
   return createHash('sha256')
     .update(JSON.stringify([sides, channels ?? null, rateHz ?? null, WINDOW, stride ?? STRIDE]))
     .digest('hex');
+}
+
+/** @throws what `refuse` makes where a recording beside those trained on has not their channels or their rate */
+export function checkAlike(
+  entry: RecordingEntry,
+  { channels, sampleRateHz, request: { rateHz } }: Workspace,
+  refuse: (what: string) => Refusal,
+): void {
+  const missing = channels.filter((channel) => !channelNames(entry).includes(channel));
+  if (missing.length > 0) throw refuse(`has no channel ${missing.join(', ')}`);
+  if ((rateHz ?? entry.sample_rate_hz) !== sampleRateHz)
+    throw refuse(`has ${entry.sample_rate_hz} Hz where training has ${sampleRateHz} Hz; say --rate`);
 }

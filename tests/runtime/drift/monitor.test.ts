@@ -188,7 +188,8 @@ it('supports run lengths as long as there are windows for', () => {
   const stream = (windows: number) => [new Float64Array(windows * FEATURES)];
   expect(supportedRunLengths([stream(300), stream(300)])).toEqual([240]);
   expect(supportedRunLengths([stream(4000)])).toEqual([500, 1600]);
-  expect(supportedRunLengths([stream(60_000)])).toEqual([500, 2000, 20_000]);
+  expect(supportedRunLengths([stream(60_000)])).toEqual([500, 2000, 24_000]);
+  expect(supportedRunLengths([stream(300_000)])).toEqual([500, 2000, 20_000, 100_000]);
 });
 
 describe('a baseline that learns in quiet', () => {
