@@ -60,10 +60,13 @@ export class Download {
     const work = async () => {
       for (const { object, length } of queue) await this.#fetch(object, length, both);
     };
+    const working = Array.from({ length: AT_A_TIME }, work);
     try {
-      await Promise.all(Array.from({ length: AT_A_TIME }, work));
+      await Promise.all(working);
     } finally {
       ended.abort(new Error('another object of the update has failed'));
+      // Who comes after may remove what they still write.
+      await Promise.allSettled(working);
     }
   }
 

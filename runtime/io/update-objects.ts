@@ -65,11 +65,14 @@ export class ObjectStore {
     return new PartialObject(this.#disk, this.#folder, object, map);
   }
 
-  /** Removes what nothing needs. */
+  /** Removes what nothing needs, and what a power cut has left beside an object that is whole. */
   async collect(needed: ReadonlySet<string>): Promise<void> {
-    for (const name of await this.#disk.list(this.#folder)) {
+    const names = await this.#disk.list(this.#folder);
+    const whole = new Set(names.filter((name) => OBJECT.test(name)));
+    for (const name of names) {
       const object = name.slice(0, 64);
-      if (OBJECT.test(object) && !needed.has(object)) await this.#disk.remove(join(this.#folder, name));
+      const isLeft = !needed.has(object) || (name !== object && whole.has(object));
+      if (OBJECT.test(object) && isLeft) await this.#disk.remove(join(this.#folder, name));
     }
   }
 }

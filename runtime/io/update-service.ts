@@ -58,6 +58,8 @@ export class UpdateService {
   /** Of what is done for the update under way, and of all. */
   #update = new AbortController();
   readonly #all = new AbortController();
+  /** The step under way that writes files. */
+  #writing: Promise<void> = Promise.resolve();
   /** Saves and effects follow each other. */
   #queue: Promise<void> = Promise.resolve();
   #progress: DownloadProgress | undefined;
@@ -204,6 +206,8 @@ export class UpdateService {
         void this.#steps.refresh(this.#timestamp!, this.#all.signal).then((event) => this.#dispatch(event));
         return;
       case 'cancel':
+        // Its last writes come before what follows, which may remove them.
+        await this.#writing;
         await this.#steps.endTrial().catch((error: Error) => onTrouble('trial', error.message));
         return;
       case 'collect':
@@ -211,6 +215,10 @@ export class UpdateService {
         return;
       case 'activate':
         await this.#report(effect, record, signal);
+        return;
+      case 'fetch':
+      case 'verify':
+        this.#writing = this.#report(effect, record, signal);
         return;
       default:
         void this.#report(effect, record, signal);

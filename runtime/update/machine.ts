@@ -193,7 +193,7 @@ function trusted(machine: UpdateMachine, wanted: readonly Wanted[]): Step {
     const same = (plan.kind === 'install' || plan.kind === 'back') && plannedTarget(plan)?.sha256 === current!.wanted.sha256;
     if (same) return again({ machine: known, effects: [] });
     const record = { ...machine.record, current: undefined, boots: 0 };
-    return again(goOn({ ...known, phase: 'idle', rested: 'idle', record, subject: undefined }, [{ kind: 'cancel' }]));
+    return again(goOn({ ...known, phase: 'idle', rested: 'idle', record, subject: undefined }, [{ kind: 'cancel' }, { kind: 'collect' }]));
   }
   if (machine.phase === 'active' && trial && !wanted.some(({ target }) => target.deployment === trial.deployment))
     return again(fail(known, 'update/withdrawn', 'the server withdrew it while it was on trial'));

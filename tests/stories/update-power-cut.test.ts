@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { sha256 } from '../../models/bundle/bundle.ts';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
 import { nodeDisk } from '../../runtime/io/update-disk.ts';
+import { neededObjects } from '../../runtime/update/record.ts';
 import { CutDisk } from '../support/cut-disk.ts';
 import { makeTinyBundle } from '../support/tiny-bundle.ts';
 import { simulateGateway } from '../support/update-simulation.ts';
@@ -79,11 +80,48 @@ describe.each(['kill', 'power'] as const)('a power cut (%s) at every write of an
         patient,
       );
       expect(again.running()).toBe(next.digest);
-      expect(again.service.machine.record.failed).toEqual([]);
+      const { record } = again.service.machine;
+      expect(record.failed).toEqual([]);
+      // Neither bundle's objects are lost, and of what the cut has left nothing stays.
+      await vi.waitFor(
+        async () => expect((await readdir(join(folder, 'objects'))).sort()).toEqual([...neededObjects(record)].sort()),
+        patient,
+      );
       await again.service.stop();
       await rm(folder, { recursive: true, force: true });
     }
     expect(cuts).toBeGreaterThan(50);
+  });
+});
+
+describe('years of pushes', () => {
+  it('leave on a gateway the bundle that decides, the one before it, and what is under way', async () => {
+    const site = new UpdateSite();
+    const folder = await mkdtemp(join(tmpdir(), 'tremolo-years-'));
+    const gateway = await simulateGateway(nodeDisk, folder, factory.folder, site);
+    const objects = async () => (await readdir(join(folder, 'objects'))).sort();
+    for (let year = 1; year <= 12; year++) {
+      const bundle = await paperBundle(`year ${year}`, [6000 + year, 5000]);
+      if (year % 3 === 0) {
+        // One that never comes whole gives way to the next in the midst of its transfer.
+        const cut = await paperBundle(`cut ${year}`, [90_000 + year]);
+        site.tamper = (_name, index, payload) => (index > 12 ? [] : [payload]);
+        site.push(cut.manifest, { kind: 'bundle', parts: ['core'] }, cut.files);
+        site.publish();
+        gateway.tell();
+        await vi.waitFor(async () => expect((await objects()).some((name) => name.endsWith('.part'))).toBe(true), patient);
+        site.tamper = (_name, _index, payload) => [payload];
+      }
+      const deployment = site.push(bundle.manifest, { kind: 'bundle', parts: ['core'] }, bundle.files);
+      site.publish();
+      gateway.tell();
+      await vi.waitFor(() => expect(gateway.service.machine.record.confirmed).toContain(deployment), patient);
+      const { slots } = gateway.service.machine.record;
+      const kept = [slots.a, slots.b].flatMap((slot) => slot?.objects ?? []);
+      expect(kept).toContain(bundle.digest);
+      await vi.waitFor(async () => expect(await objects()).toEqual([...new Set(kept)].sort()), patient);
+    }
+    await gateway.service.stop();
   });
 });
 

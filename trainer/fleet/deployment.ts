@@ -6,9 +6,10 @@ import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import type { Thresholds } from '../../runtime/contracts/update.ts';
 import { Refusal } from '../refusal.ts';
+import { KEPT_BYTES } from './archive.ts';
 import type { Repository } from './repository.ts';
-import { isOpen, type Rollout } from './rollout.ts';
-import { readRollouts, saveRollout, sitesOfRollout } from './rollout-store.ts';
+import { isOpen, type Rollout, sitesOfRollout } from './rollout.ts';
+import { archiveRollouts, readRollouts, saveRollout } from './rollout-store.ts';
 
 /** What is pushed, read once: these bytes are what is signed. */
 export interface Cargo {
@@ -120,11 +121,11 @@ export function draftRollout(cargo: Cargo, plan: Plan, number: number, now: Date
 }
 
 /**
- * Puts cargo and plan into the repository. From here on, whoever serves the repository leads the rollout.
+ * Puts cargo and plan into the repository, and what is too old out of it. From here on, whoever serves the repository leads the rollout.
  *
  * @throws Refusal fleet/site, fleet/key; push/busy where another rollout for the same place of a gateway is under way
  */
-export function beginRollout(repository: Repository, cargo: Cargo, plan: Plan, now: Date): Promise<Rollout> {
+export function beginRollout(repository: Repository, cargo: Cargo, plan: Plan, now: Date, keptBytes = KEPT_BYTES): Promise<Rollout> {
   return repository.transaction(async () => {
     const rollouts = await readRollouts(repository);
     const rollout = draftRollout(cargo, plan, (rollouts.at(-1)?.number ?? 0) + 1, now);
@@ -139,6 +140,7 @@ export function beginRollout(repository: Repository, cargo: Cargo, plan: Plan, n
     for (const site of sitesOfRollout(rollout)) await repository.checkCanSign(site);
     for (const bytes of cargo.objects.values()) await repository.keep(bytes);
     await saveRollout(repository, rollout, now);
+    await archiveRollouts(repository, keptBytes);
     return rollout;
   });
 }

@@ -12,6 +12,9 @@ import { expiry, isAgeing, parseMetadata, SPECIFICATION, signMetadata, VALID_DAY
 /** Versions of a role that stay on disk: a gateway may be in the midst of an older one. Roots all stay, for gateways follow them one by one. */
 const KEPT_VERSIONS = 4;
 
+/** A whole object, or one that is being written. */
+const OBJECT = /^([0-9a-f]{64})(?:$|\.)/;
+
 /** What gateways may ask by name; all else in the folder is nobody's business. */
 const SERVED = /^(\d{1,10}\.(root|targets|snapshot|site-[A-Za-z0-9._-]{1,64})|timestamp)\.json$/;
 
@@ -136,6 +139,15 @@ export class Repository {
       return { objectBytes: size, bytes: buffer.subarray(0, bytesRead) };
     } finally {
       await file.close();
+    }
+  }
+
+  /** Removes objects that nothing needs. Within a transaction. */
+  async collect(needed: ReadonlySet<string>): Promise<void> {
+    const folder = join(this.folder, 'objects');
+    for (const name of await readdir(folder)) {
+      const digest = OBJECT.exec(name)?.[1];
+      if (digest && !needed.has(digest)) await rm(join(folder, name), { force: true });
     }
   }
 

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import * as z from 'zod';
 import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
 import { Refusal } from '../refusal.ts';
+import { archivable, objectsOf } from './archive.ts';
 import type { Repository } from './repository.ts';
-import { type Rollout, reachedBy, rolloutSchema } from './rollout.ts';
+import { type Rollout, reachedBy, rolloutSchema, sitesOfRollout } from './rollout.ts';
 import { siteTargets } from './site-targets.ts';
 
 function pathOf({ folder }: Repository, deployment: string): string {
@@ -56,11 +57,6 @@ async function writeRollout(repository: Repository, rollout: Rollout): Promise<v
   await writeWhole(pathOf(repository, rollout.deployment), JSON.stringify(z.encode(rolloutSchema, rollout)));
 }
 
-/** Sites that a rollout has reached or will reach. */
-export function sitesOfRollout({ groups }: Pick<Rollout, 'groups'>): string[] {
-  return [...new Set(groups.flatMap(({ gateways }) => gateways.map((name) => name.slice(0, name.indexOf('/')))))];
-}
-
 /**
  * Writes a rollout, then signs what follows from it for its sites. Within a transaction. Killed in between, the rollout holds, and the next call or
  * `signSites` signs it.
@@ -70,6 +66,16 @@ export function sitesOfRollout({ groups }: Pick<Rollout, 'groups'>): string[] {
 export async function saveRollout(repository: Repository, rollout: Rollout, now: Date): Promise<boolean> {
   await writeRollout(repository, rollout);
   return reachedBy(rollout).length > 0 && (await signSites(repository, sitesOfRollout(rollout), now));
+}
+
+/**
+ * Gives up the objects of old pushes where they take more room than is left to them (see archivable), and what a push that was cut short has left. Within
+ * a transaction. The rollouts say so first: killed in between, the next call removes what is left over.
+ */
+export async function archiveRollouts(repository: Repository, keptBytes: number): Promise<void> {
+  for (const rollout of archivable(await readRollouts(repository), keptBytes))
+    await writeRollout(repository, { ...rollout, archived: true });
+  await repository.collect(new Set(objectsOf(await readRollouts(repository)).keys()));
 }
 
 /** Signs what the sites' gateways shall run by the rollouts on disk, where it is not signed already. Within a transaction. */

@@ -57,6 +57,8 @@ export const rolloutSchema = z.strictObject({
   groups: z.array(z.strictObject({ gateways: z.array(z.string()), beganMs: count.optional(), successfulMs: count.optional() })),
   devices: z.record(z.string(), deviceSchema),
   status: z.enum(['running', 'paused', 'finished', 'failed', 'aborted', 'rolledBack']),
+  /** Its objects are no longer kept: it is history, and nobody is offered it again. */
+  archived: z.literal(true).optional(),
   /** Why it is not running or finished, for people. */
   reason: z.string().optional(),
   endedMs: count.optional(),
@@ -72,6 +74,11 @@ export const isOpen = ({ status }: Pick<Rollout, 'status'>): boolean => status =
 /** Gateways that it has reached: those that may run it by now, and those that it was taken back from since. */
 export function reachedBy({ groups }: Pick<Rollout, 'groups'>): string[] {
   return groups.filter(({ beganMs }) => beganMs !== undefined).flatMap(({ gateways }) => gateways);
+}
+
+/** Sites that a rollout has reached or will reach. */
+export function sitesOfRollout({ groups }: Pick<Rollout, 'groups'>): string[] {
+  return [...new Set(groups.flatMap(({ gateways }) => gateways.map((name) => name.slice(0, name.indexOf('/')))))];
 }
 
 /** Whether a gateway that a rollout has reached shall not run it any more. */

@@ -20,9 +20,10 @@ import {
   type Rollout,
   reachedBy,
   releasedTo,
+  sitesOfRollout,
   waitingForTimestamp,
 } from './rollout.ts';
-import { changeRollout, readRollouts, signSites, sitesOfRollout } from './rollout-store.ts';
+import { changeRollout, readRollouts, signSites } from './rollout-store.ts';
 
 /** How often the folder is looked at for what other processes did, and time's rules are applied. */
 const TICK_MS = 500;
@@ -256,7 +257,7 @@ export class FleetServer {
 
   #allow(sites: readonly string[], rollouts: readonly Rollout[]): void {
     const allowed = new Map(sites.map((site) => [site, new Set<string>()]));
-    for (const rollout of rollouts)
+    for (const rollout of rollouts.filter(({ archived }) => !archived))
       for (const site of sitesOfRollout(rollout)) for (const object of Object.keys(rollout.objects)) allowed.get(site)?.add(object);
     this.#allowed = allowed;
   }

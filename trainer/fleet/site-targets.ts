@@ -21,27 +21,43 @@ function ofSite(site: string, gateways: readonly string[]): string[] {
  */
 const CONFIRMED = { bundle: 2, adapter: 1 } as const;
 
+/** Bases whose adapters are listed for a stream of a gateway: of the bundle that it runs, of the one before it, and of the one that it was installed with. */
+const LISTED_BASES = 3;
+
 /**
- * What a site's role says, from nothing but the rollouts: for each gateway and place the newest push that it may run and what it may go back to, and the
+ * What a site is told, from nothing but the rollouts: for each gateway and place the newest push that it may run and what it may go back to, and the
  * last that were withdrawn. What is older is left out; if a newer one is withdrawn, it is listed again. So the metadata stay as small as what the site
  * runs: under 600 bytes for each push, and a name for each gateway in it.
  */
-export function siteTargets(site: string, rollouts: readonly Rollout[]): TargetFile[] {
+export function listedAt(site: string, rollouts: readonly Rollout[]): Rollout[] {
   const newestFirst = rollouts.filter((rollout) => ofSite(site, releasedTo(rollout)).length > 0).sort((a, b) => b.number - a.number);
   const confirmed = new Map<string, number>();
+  const bases = new Map<string, Set<string>>();
   let withdrawn = 0;
-  const listed = newestFirst.filter((rollout) => {
+  return newestFirst.filter((rollout) => {
+    const { target } = rollout;
     if (isWithdrawn(rollout)) return withdrawn++ < LISTED_WITHDRAWN;
+    if (rollout.archived) return false;
     let isNeeded = false;
     for (const gateway of ofSite(site, releasedTo(rollout))) {
+      if (target.kind === 'adapter') {
+        const stream = `${gateway} ${target.stream}`;
+        const known = bases.get(stream) ?? new Set();
+        if (!known.has(target.base) && known.size === LISTED_BASES) continue;
+        bases.set(stream, known.add(target.base));
+      }
       const place = `${gateway} ${placeOf(rollout)}`;
       const before = confirmed.get(place) ?? 0;
-      if (before < CONFIRMED[rollout.target.kind]) isNeeded = true;
+      if (before < CONFIRMED[target.kind]) isNeeded = true;
       if (rollout.devices[`${site}/${gateway}`]?.outcome === 'confirmed') confirmed.set(place, before + 1);
     }
     return isNeeded;
   });
-  return listed.map((rollout) => targetFile(site, rollout));
+}
+
+/** What a site's role says. */
+export function siteTargets(site: string, rollouts: readonly Rollout[]): TargetFile[] {
+  return listedAt(site, rollouts).map((rollout) => targetFile(site, rollout));
 }
 
 function targetFile(site: string, rollout: Rollout): TargetFile {

@@ -215,10 +215,10 @@ describe('a candidate', () => {
   it.each(['fetch', 'verify', 'answers', 'warmup', 'shadow'] as const)(
     'is given up in %s when it is withdrawn or a newer one comes',
     (phase) => {
-      expect(kinds(nextStep(IN[phase], { kind: 'trusted', wanted: [] }))).toEqual(['cancel']);
+      expect(kinds(nextStep(IN[phase], { kind: 'trusted', wanted: [] }))).toEqual(['cancel', 'collect']);
       const second = wanted(2);
       const step = nextStep(IN[phase], { kind: 'trusted', wanted: [second, FIRST] });
-      expect(step.effects).toMatchObject([{ kind: 'cancel' }, { kind: 'fetch', wanted: second }]);
+      expect(step.effects).toMatchObject([{ kind: 'cancel' }, { kind: 'collect' }, { kind: 'fetch', wanted: second }]);
     },
   );
 

@@ -74,6 +74,12 @@ describe('what a site is told', () => {
     expect(numbersOf('plant', rollouts)).toEqual([3, 2]);
   });
 
+  it('lists adapters of the three newest bases of a stream, however many there were', () => {
+    const rollouts = [1, 2, 3, 4, 5, 6].map((number) => pushOf(number, ['plant/a'], { target: adapter(number, 10 + number) }));
+    expect(numbersOf('plant', rollouts)).toEqual([6, 5, 4]);
+    expect(numbersOf('plant', [...rollouts, pushOf(7, ['plant/b'], { target: adapter(7, 11) })])).toEqual([7, 6, 5, 4]);
+  });
+
   it('says what was withdrawn, the last four', () => {
     const rollouts = [1, 2, 3, 4, 5, 6].map((number) => pushOf(number, ['plant/a'], { status: 'failed' }));
     const targets = siteTargets('plant', rollouts).map(({ custom }) => targetSchema.parse(custom));
