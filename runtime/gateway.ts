@@ -120,7 +120,7 @@ export async function startGateway(
         },
         onFree: (stream) => {
           watch.forget(stream);
-          drift.forget(stream);
+          drift.leave(stream);
         },
         onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
         onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
