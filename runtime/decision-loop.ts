@@ -201,9 +201,10 @@ export class DecisionLoop {
         adapter: this.#deciding.adapters.open(name, slot),
       }),
       onFree: (name: string) => {
+        // First: whoever keeps something of the stream keeps it with the adapter that it has.
+        this.#events.onFree?.(name);
         this.#deciding.adapters.free(name);
         this.#deciding.decisions.forget(name);
-        this.#events.onFree?.(name);
       },
     };
   }

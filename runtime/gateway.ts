@@ -5,7 +5,7 @@ import type { SampleFrame } from '../firmware-bridge/codec/frame.ts';
 import { type AlarmChange, AlarmWatch } from './contracts/alarm-change.ts';
 import type { AlarmState } from './contracts/alarm-state.ts';
 import type { DriftSignal } from './contracts/drift.ts';
-import { labelSchema } from './contracts/label.ts';
+import { type LabelReceipt, labelSchema } from './contracts/label.ts';
 import { type OperatorCommand, operatorCommandSchema, type Status, statusSchema } from './contracts/messages.ts';
 import { parsePayload } from './contracts/payload.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
@@ -114,7 +114,7 @@ export async function startGateway(
         },
         onFree: (stream) => {
           watch.forget(stream);
-          drift.forget(stream);
+          drift.leave(stream);
         },
         onFailure: (failure, windows) => limited.warn('engine', { failure, windows }, 'the engine failed'),
         onReferenceError: (error, path) => limited.warn('references', { path, error: error.message }, 'reference not used or not kept'),
@@ -215,7 +215,7 @@ export async function startGateway(
       ...sources.subscriptions,
       [topics.status]: { qos: 1 },
       [topics.allOperators]: { qos: 1 },
-      ...(learning && { [topics.allLabels]: { qos: 1 as const } }),
+      [topics.allLabels]: { qos: 1 },
     },
   };
   /** While another gateway has our name: a listener that hears when it ends. */
@@ -249,8 +249,17 @@ export async function startGateway(
 
   const onLabel = (stream: string, payload: Uint8Array, retained: boolean) => {
     const label = parsePayload(payload, labelSchema);
-    if (!label || retained || label.stream !== stream) limited.warn('label', { stream, retained }, 'a label that cannot be used');
-    else void learning?.label(label);
+    if (!label || retained || label.stream !== stream) {
+      limited.warn('label', { stream, retained }, 'a label that cannot be used');
+      return;
+    }
+    const said = { ...label, annotator: pseudonyms.of('operator', label.annotator) };
+    if (learning) void learning.label(said);
+    // The server may learn from it all the same.
+    else {
+      const receipt: LabelReceipt = { id: said.id, stream, at: new Date().toISOString(), outcome: 'cannotLearn', windows: 0, label: said };
+      keepJson(topics.labelled(stream), receipt);
+    }
   };
 
   const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {

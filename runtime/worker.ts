@@ -90,10 +90,14 @@ class Inference {
     const banks = { adapterBank: this.#adapters, referenceBank: this.#references };
     const batches = (session: Session) => new BatchSession(session, this.#feeds, LARGEST_BATCH, banks);
     const settings = dualSettings((1000 * stride) / sampleRateHz);
-    this.#runner = new DualRunner(batches(sessions.primary), sessions.backup && batches(sessions.backup), results, {
-      ...settings,
-      latencyBudgetMs: paced ? settings.latencyBudgetMs : Number.POSITIVE_INFINITY,
-    });
+    const latencyBudgetMs = paced ? settings.latencyBudgetMs : Number.POSITIVE_INFINITY;
+    this.#runner = new DualRunner(
+      batches(sessions.primary),
+      sessions.backup && batches(sessions.backup),
+      results,
+      { ...settings, latencyBudgetMs },
+      this.#feeds.adapterIndex.values as Int32Array,
+    );
   }
 
   setRow(bank: Bank, row: number, values: Float32Array): void {

@@ -28,7 +28,7 @@ const common = {
   stream: z.string().refine(isTopicName),
   /** Clock of whoever says it, ISO 8601 in UTC. */
   at: z.iso.datetime(),
-  /** A pseudonym: no name leaves the site. */
+  /** Whoever says it. The gateway puts a keyed pseudonym in its place before it keeps or passes on anything: no name leaves the site. */
   annotator: z.string().min(1).max(64),
   tier: z.enum(TIERS).default('first'),
   subject: labelSubjectSchema,
@@ -79,5 +79,7 @@ export const labelReceiptSchema = z.strictObject({
   outcome: z.enum(LABEL_OUTCOMES),
   /** Windows that were found for it. */
   windows: count,
+  /** The label as the gateway took it, its annotator a pseudonym: what the server learns from. */
+  label: labelSchema,
 });
 export type LabelReceipt = z.infer<typeof labelReceiptSchema>;

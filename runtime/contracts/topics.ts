@@ -37,7 +37,7 @@ export function gatewayTopics(site: string, gateway: string) {
     /** What operators say of one stream, JSON, towards the gateway. */
     operator: (stream: string) => `${branch}/operator/${stream}`,
     allOperators: `${branch}/operator/+`,
-    /** What annotators say of windows of one stream, JSON, towards the gateway; and its answer to each label. See label.ts. */
+    /** What annotators say of windows of one stream, JSON, towards the gateway; and its answer to each label, under a pseudonym. See label.ts. */
     label: (stream: string) => `${branch}/label/${stream}`,
     allLabels: `${branch}/label/+`,
     labelled: (stream: string) => `${branch}/labelled/${stream}`,
@@ -75,7 +75,7 @@ export function siteTopics(site: string) {
     allUpdateRequests: `${ROOT}/${site}/+/update/request`,
     allUpdateStates: `${ROOT}/${site}/+/update/state`,
     allDrift: `${ROOT}/${site}/+/drift/+`,
-    allLabels: `${ROOT}/${site}/+/label/+`,
+    allLabelled: `${ROOT}/${site}/+/labelled/+`,
     allAdaptations: `${ROOT}/${site}/+/adaptation/+`,
     allAdapters: `${ROOT}/${site}/+/adapter/+`,
   };

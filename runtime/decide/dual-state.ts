@@ -63,7 +63,7 @@ export type DualEvent =
   | { readonly kind: 'threw' }
   /** The primary answered `windows`, of which `notFinite` were no numbers. */
   | { readonly kind: 'ran'; readonly windows: number; readonly notFinite: number; readonly runMs: number }
-  /** Both answered the same windows. */
+  /** Both answered the same windows, of which so many can be compared. */
   | { readonly kind: 'compared'; readonly windows: number; readonly differed: number }
   /** A run of the back-up threw while it decided. */
   | { readonly kind: 'backup-threw' };
@@ -124,7 +124,8 @@ function whileBackup(state: DualState, event: PrimaryEvent, settings: DualSettin
   const next = measured(state, event, settings);
   if (event.kind === 'ran')
     return event.notFinite > 0 || next.slow > 0 ? failedTrial(next) : { ...next, passed: state.passed + event.windows };
-  if (next.disagreement >= settings.returnBelow) return { ...next, passed: 0 };
+  // Where nothing can be compared, what was seen before says nothing of the streams of now.
+  if (event.windows > 0 && next.disagreement >= settings.returnBelow) return { ...next, passed: 0 };
   if (next.passed < state.demanded) return next;
   return { ...next, mode: 'primary', passed: 0, steady: 0, notFinite: 0, slow: 0, failedTrials: 0 };
 }

@@ -124,7 +124,7 @@ export class Learning {
           book.add({ label, windows });
           await this.#store.writeBook(stream, book);
         }
-        this.#events.onReceipt({ id: label.id, stream, at: new Date().toISOString(), outcome, windows: windows.length });
+        this.#events.onReceipt({ id: label.id, stream, at: new Date().toISOString(), outcome, windows: windows.length, label });
         if (outcome === 'taken') this.#schedule(stream);
       })
       .catch((error: Error) => this.#events.onTrouble(error, label.stream));

@@ -11,6 +11,9 @@ import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { KeptDrift } from './drift-store.ts';
 import type { Pseudonyms } from './pseudonyms.ts';
 
+/** Streams that are away and remembered, of about 8 kB each. */
+const MOST_AWAY = 1000;
+
 export interface DriftServiceOptions {
   readonly manifest: Pick<Manifest, 'recipe' | 'classes' | 'novelty' | 'drift' | 'leaves'>;
   /** Windows to a false alarm that a stream may have in the mean. */
@@ -47,7 +50,7 @@ export class DriftService {
   readonly #samples: Float32Array;
   #features: WindowFeatures | undefined;
   readonly #streams = new Map<string, Watched>();
-  /** Of an earlier run, and of streams that have not come yet. */
+  /** Streams of an earlier run that have not come yet, and those that have left. */
   readonly #waiting: Map<string, KeptDrift>;
   /** Streams that were learned and drifts that were said since the start. */
   changes = 0;
@@ -108,11 +111,17 @@ export class DriftService {
   /** What the next run is to know. */
   kept(): Map<string, KeptDrift> {
     const kept = new Map(this.#waiting);
-    for (const [name, { monitor }] of this.#streams) {
-      const states = monitor.kept();
-      if (states.length > 0) kept.set(name, { adapter: this.#options.adapterOf(name), raised: monitor.phase === 'raised', states });
+    for (const [name, watched] of this.#streams) {
+      const own = this.#keptOf(name, watched);
+      if (own) kept.set(name, own);
     }
     return kept;
+  }
+
+  #keptOf(name: string, { monitor }: Watched): KeptDrift | undefined {
+    const states = monitor.kept();
+    if (states.length === 0) return undefined;
+    return { adapter: this.#options.adapterOf(name), raised: monitor.phase === 'raised', states };
   }
 
   #restore(monitor: StreamMonitor, name: string): void {
@@ -131,10 +140,19 @@ export class DriftService {
     this.#streams.get(stream)?.monitor.relearn();
   }
 
-  /** A stream is gone for good. */
-  forget(stream: string): void {
+  /** A stream has been silent for long: how it was is kept for when it comes back, as a machine does that stood over the weekend. */
+  leave(stream: string): void {
+    const watched = this.#streams.get(stream);
     this.#streams.delete(stream);
-    this.#waiting.delete(stream);
+    const kept = watched && this.#keptOf(stream, watched);
+    if (!kept) return;
+    this.#waiting.set(stream, kept);
+    this.changes++;
+    // Names that come once must not fill memory and disk: who left first is forgotten.
+    for (const name of this.#waiting.keys()) {
+      if (this.#waiting.size <= MOST_AWAY) break;
+      this.#waiting.delete(name);
+    }
   }
 
   #copy(into: Float32Array): boolean {

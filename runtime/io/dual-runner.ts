@@ -22,12 +22,21 @@ export class DualRunner {
   readonly #sessions: { readonly primary: BatchSession; readonly backup: BatchSession | undefined };
   readonly #results: ResultMemory;
   readonly #settings: DualSettings;
+  readonly #adapters: ArrayLike<number>;
   readonly #share = new WindowShare();
   #state: DualState;
   /** The model that answered the last batch, where the other may be compared with it. */
   #comparable: Model | undefined;
 
-  constructor(primary: BatchSession, backup: BatchSession | undefined, results: ResultMemory, settings: DualSettings) {
+  /** @param adapters row of the bank that each window of a batch is decided with, 0 for the base */
+  constructor(
+    primary: BatchSession,
+    backup: BatchSession | undefined,
+    results: ResultMemory,
+    settings: DualSettings,
+    adapters: ArrayLike<number>,
+  ) {
+    this.#adapters = adapters;
     this.#sessions = { primary, backup };
     this.#results = results;
     this.#settings = settings;
@@ -56,6 +65,7 @@ export class DualRunner {
   async compare(count: number): Promise<void> {
     const { primary, backup } = this.#sessions;
     if (!backup || !this.#comparable) return;
+    if (this.#comparable === 'primary' && !this.#anyByBase(count)) return;
     if (!this.#share.due(count, otherModelShare(this.#state, this.#settings))) return;
     const [tried, other] = this.#comparable === 'primary' ? (['backup', backup] as const) : (['primary', primary] as const);
     const began = performance.now();
@@ -151,6 +161,11 @@ export class DualRunner {
     else features.fill(Number.NaN, row * shape.features, (row + 1) * shape.features);
   }
 
+  #anyByBase(count: number): boolean {
+    for (let row = 0; row < count; row++) if (this.#adapters[row] === 0) return true;
+    return false;
+  }
+
   #anyNotFinite(count: number): boolean {
     const { states } = this.#results;
     for (let row = 0; row < count; row++) if (states[row] === RESULT.notFinite) return true;
@@ -173,14 +188,17 @@ export class DualRunner {
     return rows;
   }
 
-  /** Decided windows, and those for which the two models name another class. A model without numbers names none. */
+  /**
+   * Decided windows, and those for which the two models name another class. A model without numbers names none. A stream's own adapter is there because
+   * the base erred on it, as the back-up may still do: such windows tell nothing of the primary.
+   */
   #differences(count: number): { windows: number; differed: number } {
     const { primary, backup } = this.#sessions;
     const { states, shape } = this.#results;
     const [one, other] = [primary.output('probabilities'), backup!.output('probabilities')];
     let [windows, differed] = [0, 0];
     for (let row = 0; row < count; row++) {
-      if (states[row] !== RESULT.decided) continue;
+      if (states[row] !== RESULT.decided || this.#adapters[row] !== 0) continue;
       windows++;
       if (largest(one, row, shape.classes) !== largest(other, row, shape.classes)) differed++;
     }

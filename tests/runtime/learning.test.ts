@@ -1,3 +1,5 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { encodeFrame } from '../../firmware-bridge/codec/index.ts';
@@ -59,6 +61,9 @@ function machine(client: MqttClient, stream: string) {
   };
 }
 
+/** A name that must not leave the site. */
+const ANNOTATOR = 'anna.example';
+
 function annotator(client: MqttClient, stream: string) {
   let count = 0;
   return async (endSequence: number, name: string | undefined, more: Record<string, unknown> = {}) => {
@@ -67,7 +72,7 @@ function annotator(client: MqttClient, stream: string) {
       id,
       stream,
       at: new Date().toISOString(),
-      annotator: 'a1',
+      annotator: ANNOTATOR,
       verdict: 'correct',
       class: name,
       subject: { kind: 'window', epoch: 0, endSequence },
@@ -130,7 +135,16 @@ describe('a gateway that is told what it heard', () => {
     expect(statement).toMatchObject({ site: 'plant', gateway: 'hall', stream: 'm', base: tiny.bundle.manifest.base, version: 1 });
     expect(statement.labels.map(({ id }) => id)).toEqual(ids);
 
+    // Who said it is one pseudonym in all that leaves and stays, and the name is nowhere.
+    const names = new Set([...told.receipts.map(({ label }) => label.annotator), ...statement.labels.map((one) => one.annotator)]);
+    expect([...names]).toEqual([expect.stringMatching(/^[0-9a-f]{20}$/)]);
+    expect(JSON.stringify([told.receipts, told.reports, statement])).not.toContain(ANNOTATOR);
+
     await first.stop();
+    const files = await readdir(first.folder, { recursive: true, withFileTypes: true });
+    const contents = await Promise.all(files.filter((one) => one.isFile()).map((one) => readFile(join(one.parentPath, one.name), 'latin1')));
+    expect(contents.filter((text) => text.includes([...names][0])).length).toBeGreaterThan(0);
+    expect(contents.filter((text) => text.includes(ANNOTATOR))).toEqual([]);
     const second = await start(url, EAGER, first.folder);
     await vi.waitFor(() => expect(second.status().health?.broker.connected).toBe(true), patient);
     const again = await decided(seen, 'm', await play('knock', 4));

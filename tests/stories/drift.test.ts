@@ -175,6 +175,25 @@ describe('a gateway that starts again', () => {
     expect(await model.feed(adapted, 'fan', 60, run(changed, 'bearing_outer', 13))).toEqual([]);
   });
 
+  it('knows a machine that stood over the weekend, through a restart too, and forgets who left first where too many are away', async () => {
+    const before = watch();
+    await model.feed(before, 'fan', LEARNED, run(createMachine({ seed: 12 }), 'bearing_outer', 12));
+    before.leave('fan');
+    before.leave('never seen');
+    expect([...before.kept().keys()]).toEqual(['fan']);
+    const [left] = before.kept().values();
+    const kept = await through(before, join(folder, 'away.json'));
+    for (const service of [before, watch({ kept })]) {
+      const signals = await model.feed(service, 'fan', 60, run(changed, 'bearing_outer', 13));
+      expect(signals.map(({ cause }) => cause.kind)).toEqual(['condition']);
+    }
+    const many = new Map(Array.from({ length: 1000 }, (_, index) => [`press-${index}`, left]));
+    const full = watch({ kept: many });
+    await model.feed(full, 'fan', LEARNED, run(createMachine({ seed: 12 }), 'bearing_outer', 12));
+    full.leave('fan');
+    expect([...full.kept().keys()]).toEqual([...many.keys(), 'fan'].slice(1));
+  });
+
   it('refuses a file that is damaged, in one line', async () => {
     const path = join(folder, 'damaged.json');
     await writeFile(path, '{"formatVersion":1,"model":"digest","streams":{"fan":{"raised":false,"states":[{"sum":"AAA="}]}}}');

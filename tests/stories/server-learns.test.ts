@@ -144,7 +144,8 @@ const isWell = () => vi.waitFor(async () => expect(await health()).toBe(200), pa
 async function tell(from: number, to: number): Promise<void> {
   for (const { signal, label } of said.slice(from, to)) {
     await client.publishAsync(TOPICS.drift('press'), JSON.stringify(signal), { qos: 1 });
-    await client.publishAsync(TOPICS.label('press'), JSON.stringify(label), { qos: 1 });
+    const receipt = { id: label.id, stream: 'press', at: label.at, outcome: 'taken', windows: 1, label };
+    await client.publishAsync(TOPICS.labelled('press'), JSON.stringify(receipt), { qos: 1 });
   }
 }
 

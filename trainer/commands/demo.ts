@@ -1,77 +1,32 @@
-import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { SAMPLE_RATE_HZ } from '../../firmware-bridge/simulator/pure/index.ts';
 import { readBundle } from '../../models/bundle/bundle.ts';
-import { writeWhole } from '../../runtime/io/whole-file.ts';
-import { VERSION } from '../../runtime/version.ts';
 import { readPieces } from '../data/pieces.ts';
-import { parseCondition, type Recording, type RecordingSet } from '../data/recording-set.ts';
+import type { Recording, RecordingSet } from '../data/recording-set.ts';
 import { splitRecordings } from '../data/split.ts';
-import { demonstrateLoop, type LoopScene, plantScene, recordedScene } from '../demo/loop/demo-loop.ts';
-import { parseShift, type Shift } from '../demo/loop/recordings.ts';
+import { demonstrateLoop, type LoopScene, plantScene } from '../demo/loop/demo-loop.ts';
 import { playSession, type SessionResult } from '../demo/session.ts';
 import { type DemoSensor, recordedSensor, simulatedPlant } from '../demo/sources.ts';
 import { describeAlarm, LiveBlock, renderAlarms, renderMachines } from '../demo/view.ts';
 import { Refusal } from '../refusal.ts';
 import { readFitting } from '../replay/replay-set.ts';
-import { trainBundle } from '../train/pipeline.ts';
-import { DEFAULT_CHOICES, type PipelineChoices } from '../train/settings.ts';
-import { cacheFolder } from '../train/stages.ts';
 import { DEFAULT_SETTINGS } from '../train/train-network.ts';
-import type { PipelineRequest } from '../train/workspace.ts';
 import { type Command, choiceOption, numberOption, type ParsedArguments, textOption } from './command.ts';
+import { chooseChange, QUICK, quickBundle, recordedLoop, scaleOf } from './demo-recordings.ts';
 import { channelsOption, chosenSet, rateOption, SELECTION_HELP, SELECTION_OPTIONS } from './selection.ts';
-import { pipelineRequest, TRAINING_OPTIONS, trainReport } from './train.ts';
+import { pipelineRequest, TRAINING_OPTIONS } from './train.ts';
 
 /** What a sensor of the simulated plant sends. */
 const PLANT = { channels: 3, sampleRateHz: SAMPLE_RATE_HZ };
 /** The bundle that the package ships for the simulated plant. */
 const SHIPPED = fileURLToPath(new URL('../models/shipped/plant', import.meta.url));
 const PROGRAMS = new URL('./', import.meta.url);
-/**
- * A demonstration wants a bundle within half a minute: the student alone.
- */
-const QUICK: PipelineChoices = {
-  ...DEFAULT_CHOICES,
-  choose: false,
-  teacher: false,
-  prune: false,
-  robustness: false,
-  baselines: ['ridge'],
-};
-
-/** Times real time that the loop is played at. */
-const [LOOP_SPEED, FAST_SPEED] = [2, 12];
-
 interface Prepared {
   readonly bundleFolder: string;
   readonly sensors: DemoSensor[];
   /** What training reported; absent for the shipped bundle. */
   readonly training?: Record<string, unknown>;
-}
-
-/** Trains quickly, or takes the bundle that the same data and settings gave before. */
-async function quickBundle(
-  set: RecordingSet,
-  settings: PipelineRequest,
-  signal: AbortSignal,
-): Promise<{ readonly bundleFolder: string; readonly training: Record<string, unknown> }> {
-  const key = createHash('sha256')
-    .update(JSON.stringify([VERSION, set.recordings, settings, await fileStamps(set)]))
-    .digest('hex')
-    .slice(0, 16);
-  const bundleFolder = join(cacheFolder(), `demo-${key}`);
-  const reportFile = `${bundleFolder}.json`;
-  let training = await cachedReport(bundleFolder, reportFile);
-  if (training) {
-    process.stderr.write(`the bundle of this data and these settings is in the cache: ${bundleFolder}\n`);
-  } else {
-    training = trainReport(await trainBundle(set, bundleFolder, settings, signal));
-    await writeWhole(reportFile, JSON.stringify(training));
-  }
-  return { bundleFolder, training };
 }
 
 /** Trains on all but the test part. */
@@ -81,22 +36,6 @@ async function prepareRecordings(set: RecordingSet, args: ParsedArguments, machi
   const { test } = splitRecordings(set.recordings, settings.split);
   const recordings = await readPieces(set, test, settings.channels, settings.rateHz);
   return { bundleFolder, sensors: recordedSensors(recordings, machines), training };
-}
-
-/** Trains on the recordings of one value of a condition; plays these, then those of another. */
-async function recordedLoop(set: RecordingSet, { field, from, to }: Shift, args: ParsedArguments, signal: AbortSignal): Promise<LoopScene> {
-  const of = (...values: number[]): RecordingSet => ({
-    ...set,
-    recordings: set.recordings.filter((one) => values.includes(Number(one[field]))),
-  });
-  // What comes after the change is the test: nothing is trained on it.
-  const split = { kind: 'condition', condition: parseCondition(`${field}=${to}`) } as const;
-  const { bundleFolder } = await quickBundle(of(from, to), { ...pipelineRequest(args, set.name, QUICK), split }, signal);
-  const { recipe } = (await readBundle(bundleFolder)).manifest;
-  const how = { channels: channelsOption(args), rateHz: rateOption(args) };
-  const read = (value: number) => Promise.all(of(value).recordings.map((entry) => readFitting(set, entry, recipe, how)));
-  const [before, after] = [await read(from), await read(to)];
-  return recordedScene(bundleFolder, before, after, `${field} goes from ${from} to ${to}`, scaleOf([...before, ...after]));
 }
 
 /** All chosen recordings, for a bundle that is there. */
@@ -123,40 +62,6 @@ async function plantWindow(bundleFolder: string): Promise<number> {
       `${bundleFolder} reads ${channels.length} channels at ${sampleRateHz} Hz, the simulated plant has ${PLANT.channels} at ${PLANT.sampleRateHz} Hz; name recordings with --data`,
     );
   return window;
-}
-
-/** Size and time of every recording's file: what is in the cache was trained on these very files. */
-async function fileStamps(set: RecordingSet): Promise<string[]> {
-  const stamp = async (file: string) =>
-    stat(join(set.folder, file)).then(
-      ({ size, mtimeMs }) => `${size}@${mtimeMs}`,
-      () => 'missing',
-    );
-  return Promise.all(set.recordings.map(({ file }) => stamp(file)));
-}
-
-/** What training reported of a cached bundle; undefined where there is none that can be used. */
-async function cachedReport(bundleFolder: string, reportFile: string): Promise<Record<string, unknown> | undefined> {
-  try {
-    await readBundle(bundleFolder);
-    return JSON.parse(await readFile(reportFile, 'utf8'));
-  } catch {
-    return undefined;
-  }
-}
-
-/** Samples read at a time to find the largest. */
-const SCALE_STRETCH = 4096;
-
-/** One range for all, as one make of sensor has. */
-function scaleOf(recordings: readonly Recording[]): number {
-  let largest = 1e-9;
-  for (const { read, length } of recordings) {
-    for (let at = 0; at < length; at += SCALE_STRETCH) {
-      for (const value of read(at, Math.min(SCALE_STRETCH, length - at))) largest = Math.max(largest, Math.abs(value));
-    }
-  }
-  return Math.fround(largest / 32_767);
 }
 
 /** Recordings, dealt out to so many sensors. */
@@ -200,7 +105,13 @@ const WITHOUT_DATA = ['seconds'];
 /** Options of the whole loop, which --seconds leaves out. */
 const OF_LOOP = ['fast', 'keep'];
 /** Of those with recordings, the ones that only training reads. */
-const TRAINING = ['test', 'group', 'block', 'reference', 'reference-shots', ...Object.keys(TRAINING_OPTIONS)];
+const HELD_OUT = ['test', 'group', 'block', 'reference', 'reference-shots'];
+const TRAINING = [...HELD_OUT, ...Object.keys(TRAINING_OPTIONS)];
+
+/** Whoever says what decides, or what is held out, wants to see that decided. */
+function wantsLoop(args: ParsedArguments, bundle: string | undefined): boolean {
+  return textOption(args, 'shift') !== undefined || (bundle === undefined && HELD_OUT.every((name) => args.values[name] === undefined));
+}
 
 /** An option that changes nothing would leave its user with a wrong belief. @throws Refusal usage/arguments */
 function refuseUnused(args: ParsedArguments, data: string | undefined, bundle: string | undefined): void {
@@ -229,17 +140,21 @@ comes back from an overhaul with another make of bearing and another speed: deci
 operator labels three windows, the gateway adapts; the server retrains, signs and pushes. Ends when an observer has seen
 the loop close in the broker's traffic and on the disks (exit 1 where it did not).
 
-With --seconds it ends before all that, with accuracy and latency. With --data a bundle is trained on recordings and decides
-those held out, or with --bundle a bundle that is there decides all that are chosen.
+With --seconds it ends before all that, with accuracy and latency.
+
+With --data it measures what the recordings' conditions would cost a quick student (a load it was not trained on, another
+sensor of the same machine), trains one and shows the loop on what costs most, without a server. Where nothing costs anything,
+or --test, --group or --block says what is held out, a student is trained on the others and decides those; with --bundle a
+bundle that is there decides all that are chosen.
 
   --data SET                  a recording set
   --bundle FOLDER             the bundle that decides: nothing is trained
 ${SELECTION_HELP}
   --machines N                sensors (default 4)
   --seconds S                 no loop: simulate so many seconds (not with --data)
-  --speed X                   send X times faster than real time (default 1; ${LOOP_SPEED} for the loop)
-  --fast                      the loop at ${FAST_SPEED} times real time, in less than a minute
-  --shift FIELD=FROM,TO       with --data: train at one value of a condition, play that, then another, and adapt
+  --speed X                   send X times faster than real time (default 1; the loop 2, on recordings 20 windows a second)
+  --fast                      the loop in less than a minute: 12 times real time, on recordings 40 windows a second
+  --shift FIELD=FROM,TO       with --data: the loop on this change: train at one value of a condition, play that, then the other
   --keep DIR                  leaves traffic, truth and states of the loop in DIR
   --steps N                   training steps (default ${DEFAULT_SETTINGS.steps})
   --engine NAME               onnxruntime (default) or wasm
@@ -264,8 +179,8 @@ example: tremolo demo --data recordings --speed 10`,
     const machines = numberOption(args, 'machines', 4, { min: 1, max: 64, whole: true });
     const fast = args.values.fast === true;
     const isPlantLoop = args.values.data === undefined && args.values.seconds === undefined;
-    const usualSpeed = isPlantLoop ? (fast ? FAST_SPEED : LOOP_SPEED) : 1;
-    const speed = numberOption(args, 'speed', usualSpeed, { min: 0.01, max: 1000 });
+    const given = textOption(args, 'speed') !== undefined;
+    const speed = numberOption(args, 'speed', 1, { min: 0.01, max: 1000 });
     const seconds = numberOption(args, 'seconds', 24, { min: 2, max: 86_400 });
     const seed = numberOption(args, 'seed', 1, { max: 2 ** 32 - 1, whole: true });
     const engine = choiceOption(args, 'engine', ['onnxruntime', 'wasm'] as const);
@@ -274,19 +189,20 @@ example: tremolo demo --data recordings --speed 10`,
     refuseUnused(args, data, bundle);
     const isLive = process.stdout.isTTY && !args.values.json;
     const set = data === undefined ? undefined : await chosenSet(resolve(data), args);
-    const shiftText = textOption(args, 'shift');
-    const shift = set && shiftText !== undefined ? parseShift(shiftText, set.recordings) : undefined;
-    if (shift || isPlantLoop) {
+    const change = set && wantsLoop(args, bundle) ? await chooseChange(set, args, signal) : undefined;
+    if (change || isPlantLoop) {
       const stage = (folder: string): Promise<LoopScene> =>
-        set && shift ? recordedLoop(set, shift, args, signal) : plantScene(resolve(bundle ?? SHIPPED), { machines, seed }, folder, signal);
+        set && change
+          ? recordedLoop(set, change, args, signal)
+          : plantScene(resolve(bundle ?? SHIPPED), { machines, seed, fast }, folder, signal);
       if (isPlantLoop) await plantWindow(resolve(bundle ?? SHIPPED));
       const result = await demonstrateLoop(
         stage,
-        { speed, fast, engine, programs: PROGRAMS, keep: textOption(args, 'keep'), live: isLive },
+        { speed: given ? speed : undefined, fast, engine, programs: PROGRAMS, keep: textOption(args, 'keep'), live: isLive },
         signal,
       );
       if (!result.loopClosed) process.exitCode = 1;
-      return { ...result };
+      return { ...result, ...(change && { change: change.text }) };
     }
     let prepared: Prepared;
     if (data && bundle) prepared = await prepareBundle(resolve(data), resolve(bundle), args, machines);

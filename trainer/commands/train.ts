@@ -201,6 +201,7 @@ train.yaml: data: { where: [role=main], channels: [DE], test: load_hp=3 }
             prune: { plans: [{ heads: 4, feedForward: 48, hop: 64 }], allowed: 0.003 }   # or: false
             int8: { weightBits: 7, method: entropy }
             novelty: { share: 0.01 }                           # or: false
+            leaves: { evidence: features, names: pseudonym }   # the most that a gateway may send of what it sees (raw, stream)
 
 example: tremolo simulate --out plant --machines 20 --seconds 10
          tremolo train plant --out bundle --group machine --budget 4m

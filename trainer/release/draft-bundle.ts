@@ -61,6 +61,8 @@ export interface BundleRequest {
   readonly novelty?: NoveltyRequest;
   /** Thresholds of the drift statistics. */
   readonly drift?: DriftReference;
+  /** The most that may leave a site. */
+  readonly leaves?: Manifest['leaves'];
   /** Field that tells machines apart, where the network takes references. */
   readonly referenceKey?: string;
   /** Divides the logits of the primary; those of the back-up are taken as they are. */
@@ -190,6 +192,7 @@ export async function draftBundle(
       adapterTensors: layout.parameters.map(({ name, shape: dims }) => ({ name, shape: [...dims] })),
       temperature,
       ...(novelty && { novelty: { threshold: novelty.threshold, share: novelty.share } }),
+      ...(request.leaves && { leaves: { ...request.leaves } }),
       ...(request.drift && { drift: { ...request.drift, thresholds: request.drift.thresholds.map((one) => ({ ...one })) } }),
       ...(network.reference && {
         reference: { windows: referenceWindows(cut), ...(request.referenceKey && { key: request.referenceKey }) },

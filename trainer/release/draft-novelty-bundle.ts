@@ -29,6 +29,8 @@ export interface NoveltyBundleRequest {
   readonly share: number;
   /** Label of the recordings that count as normal. */
   readonly known: string;
+  /** The most that may leave a site. */
+  readonly leaves: Manifest['leaves'];
   readonly lineage: Manifest['lineage'];
   readonly version: string;
 }
@@ -83,7 +85,7 @@ export async function draftNoveltyBundle(
 
   const write: DraftBundle['write'] = async (folder, { measured }, server = new Map()) => {
     core.set(FILES.answers, await knownAnswers(decider.session, spreadOverClasses(train, KNOWN_ANSWERS), shape, answerBank(layout.size)));
-    const { name, known, lineage, version } = request;
+    const { name, known, leaves, lineage, version } = request;
     const description: BundleDescription = {
       formatVersion: FORMAT_VERSION,
       name,
@@ -94,6 +96,7 @@ export async function draftNoveltyBundle(
       adapterTensors: layout.parameters.map(({ name: tensor, shape: dims }) => ({ name: tensor, shape: [...dims] })),
       temperature: 1,
       novelty: { threshold: decision.threshold, share, known },
+      ...(leaves && { leaves: { ...leaves } }),
       // Logits are scores times the slope; what engines differ by in a score is as much larger in a logit.
       answers: { count: KNOWN_ANSWERS, tolerance: ANSWER_TOLERANCE * Math.max(1, decision.slope) },
       lineage,

@@ -3,7 +3,7 @@ import { sha256 } from '../../models/bundle/bundle.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { adapterStatementSchema } from '../../runtime/contracts/adaptation.ts';
 import { driftSignalSchema } from '../../runtime/contracts/drift.ts';
-import { labelSchema } from '../../runtime/contracts/label.ts';
+import { labelReceiptSchema } from '../../runtime/contracts/label.ts';
 import { gatewayOfTopic, siteTopics, streamOfTopic } from '../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { brokerOptions } from '../../runtime/io/broker-options.ts';
@@ -84,8 +84,8 @@ export class Intake {
   async #subscribe(): Promise<void> {
     this.#subscribed = false;
     const topics = this.#options.sites.flatMap((site) => {
-      const { allDrift, allLabels, allAdapters } = siteTopics(site);
-      return [allDrift, allLabels, allAdapters];
+      const { allDrift, allLabelled, allAdapters } = siteTopics(site);
+      return [allDrift, allLabelled, allAdapters];
     });
     await this.#client.subscribeAsync([...topics, ...this.#options.metrics], { qos: 1 });
     this.#subscribed = true;
@@ -134,10 +134,10 @@ export function arrivalOf(topic: string, bytes: Uint8Array): Arrival | undefined
   try {
     if (kind === 'adapter') return adapterArrival(origin, bytes);
     const said = JSON.parse(new TextDecoder().decode(bytes));
-    if (kind === 'label') {
-      const label = labelSchema.parse(said);
+    if (kind === 'labelled') {
+      const { label } = labelReceiptSchema.parse(said);
       if (label.stream !== origin.stream) return undefined;
-      return { ...origin, kind, id: label.id, atMs: Date.parse(label.at), pseudonym: label.annotator, body: JSON.stringify(label) };
+      return { ...origin, kind: 'label', id: label.id, atMs: Date.parse(label.at), pseudonym: label.annotator, body: JSON.stringify(label) };
     }
     const { evidence, ...signal } = driftSignalSchema.parse(said);
     return {

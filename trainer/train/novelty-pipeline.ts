@@ -106,6 +106,7 @@ export async function trainNoveltyBundle(
       reference: region.result.reference,
       share,
       known,
+      leaves: choices.leaves,
       lineage: { set: set.name, split: split.description, seed: choices.seed, ...(from && { parent: from.digest }) },
       version: VERSION,
     },

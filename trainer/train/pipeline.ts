@@ -188,6 +188,7 @@ function makeDraft(
       referenceKey: request.reference?.key,
       novelty: noveltyRequest(workspace, known),
       drift,
+      leaves: request.choices.leaves,
       lineage: { set: set.name, split: split.description, seed },
       version: VERSION,
       int8: { ...rest, ...(method && { methods: [METHODS[method]] }) },

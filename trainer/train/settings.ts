@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { EVIDENCE_KINDS } from '../../runtime/contracts/drift.ts';
 import { readYaml, YamlMistakes } from '../../runtime/io/yaml-file.ts';
 import { Refusal } from '../refusal.ts';
 import { ENGINE_NAMES, PRECISIONS } from './engines.ts';
@@ -116,6 +117,10 @@ export const settingsSchema = z.strictObject({
     })
     .partial()
     .default({}),
+  /** The most that may leave a site of what the bundle sees there, written into its manifest; a gateway's configuration may allow less. */
+  leaves: z
+    .strictObject({ evidence: z.enum(EVIDENCE_KINDS).default('raw'), names: z.enum(['stream', 'pseudonym']).default('stream') })
+    .prefault({}),
   /** The output `novelty` of the deciding graph; `share` of the known windows may be called novel. */
   novelty: z.union([z.literal(false), z.strictObject({ share: z.number().gt(0).max(0.5) }).partial()]).default({}),
   /** What is trained beside the networks on the same split. */

@@ -107,6 +107,7 @@ export async function releaseTuned(
       adapter: scheme,
       temperature: manifest.temperature,
       ...(novelty && 'reference' in novelty && { novelty }),
+      leaves: manifest.leaves,
       lineage: { set: setName, split, seed, parent: parent.digest },
       version: VERSION,
     },

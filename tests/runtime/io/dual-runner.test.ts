@@ -72,7 +72,7 @@ async function runnerOf(backupGraph: string | undefined, more: Partial<DualSetti
     scale: { type: 'float32' as const, shape: [LARGEST, CHANNELS], values: new Float32Array(LARGEST * CHANNELS).fill(1e-4) },
     adapterIndex: emptyTensor('int32', [LARGEST]),
   };
-  const banks = { adapterBank: emptyTensor('float32', [1, bankLayout(bundle.manifest).size]) };
+  const banks = { adapterBank: emptyTensor('float32', [2, bankLayout(bundle.manifest).size]) };
   const load = async (graph: string) => new FaultySession(await engine.load(bundleModel(bundle, graph)));
   const primary = await load(FILES.infer);
   const backup = backupGraph === undefined ? undefined : await load(backupGraph);
@@ -80,7 +80,8 @@ async function runnerOf(backupGraph: string | undefined, more: Partial<DualSetti
   const batches = (session: Session) => new BatchSession(session, feeds, LARGEST, banks);
   // On a machine at work on other things any run may be slow; the test of slowness says so itself.
   const settings = { ...dualSettings(256), latencyBudgetMs: Number.POSITIVE_INFINITY, ...more };
-  const runner = new DualRunner(batches(primary), backup && batches(backup), results, settings);
+  const adapters = feeds.adapterIndex.values as Int32Array;
+  const runner = new DualRunner(batches(primary), backup && batches(backup), results, settings, adapters);
   const decide = async (count: number) => {
     results.states.fill(RESULT.decided);
     await runner.decide(count);
@@ -95,7 +96,7 @@ async function runnerOf(backupGraph: string | undefined, more: Partial<DualSetti
     await session.run(count);
     return session.output('probabilities').slice(0, count * CLASSES);
   };
-  return { primary, backup: backup as FaultySession, runner, results, decide, alone };
+  return { primary, backup: backup as FaultySession, adapters, runner, results, decide, alone };
 }
 
 const all = (count: number, value: number) => new Array<number>(count).fill(value);
@@ -170,6 +171,30 @@ describe('a bundle with two networks', () => {
     }
     expect(windows).toBeLessThanOrEqual(128);
     expect(results.dualStatus()!.switches.disagreed).toBe(1);
+  });
+
+  it("does not ask the back-up about windows that a stream's own adapter decides, and keeps the primary on them", async () => {
+    const { decide, primary, backup, adapters, results } = await runnerOf(FILES.infer, { backupShare: 1 });
+    primary.fault = { kind: 'inverted' };
+    adapters.fill(1);
+    for (let round = 0; round < 40; round++) await decide(16);
+    expect(backup.runs).toBe(0);
+    adapters[3] = 0;
+    await decide(16);
+    expect(results.dualStatus()).toMatchObject({ mode: 'primary', compared: 1, differed: 1 });
+  });
+
+  it('returns to a primary that it left for its disagreement, once nothing is left that the base decides', async () => {
+    const { decide, primary, adapters, results } = await runnerOf(FILES.infer, { backupShare: 1, trialShare: 1, recoveryWindows: 32 });
+    primary.fault = { kind: 'inverted' };
+    while (results.dualStatus()!.mode !== 'backup') await decide(16);
+    await decide(16);
+    await decide(16);
+    expect(results.dualStatus()!.mode).toBe('backup');
+    adapters.fill(1);
+    await decide(16);
+    await decide(16);
+    expect(results.dualStatus()).toMatchObject({ mode: 'primary', returns: 1 });
   });
 
   it('returns to a primary that has recovered, after as many windows as demanded, and not sooner', async () => {

@@ -161,6 +161,26 @@ for (const { name, skip, url } of KINDS) {
       expect(await books.store.erase('asset-1')).toEqual({ erased: { windows: 0 }, models: [] });
     });
 
+    it('erase an operator: the labels, the models that learned from them or from these, and what jobs tell of them', async () => {
+      await books.store.keep(signal('s1'));
+      await books.store.keep(label('l1'));
+      const model = (digest: string, parent: string, madeMs: number): Model => ({
+        ...{ digest, parent, madeMs, site: 'plant', job: `job-${digest}`, state: 'running', windows: [], labels: ['l1'] },
+      });
+      await books.store.addModel(model('m1', 'base', 1), ['asset-1', 'ann-1']);
+      await books.store.addModel(model('m2', 'm1', 2), ['asset-1']);
+      await books.jobs.add({ id: 'j1', kind: 'retrain', site: 'plant', input: {} });
+      await (await books.jobs.take('w'))!.finish({ pseudonyms: ['asset-1', 'ann-1'] });
+      const { erased, models } = await books.store.erase('ann-1');
+      expect(erased).toEqual({ windows: 0, labels: 1 });
+      expect(models.map(({ digest }) => digest)).toEqual(['m1', 'm2']);
+      expect(await books.store.labelledWindows('plant')).toEqual([]);
+      expect(JSON.stringify(await books.jobs.list())).not.toContain('ann-1');
+      // The machine's samples are not the operator's: another may label them.
+      await books.store.keep(label('l2', { annotator: 'ann-2' }));
+      expect(await books.store.labelledWindows('plant')).toHaveLength(1);
+    });
+
     it('erase adapters with a pseudonym: those of its labels, and those of the streams that its signals came of', async () => {
       await books.store.keep(signal('s1'));
       const adapter = (id: string, stream: string, annotator: string): Arrival => {

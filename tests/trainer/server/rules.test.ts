@@ -33,31 +33,32 @@ describe('the rules of retraining', () => {
 });
 
 describe('what arrives', () => {
-  const said = {
+  const label = {
     id: 'l1',
     stream: 'press',
     at: '2026-01-01T00:00:00Z',
-    annotator: 'a',
+    annotator: '00112233445566778899',
     verdict: 'unsure',
     subject: { kind: 'signal', signal: 's' },
   };
+  const said = { id: 'l1', stream: 'press', at: '2026-01-01T00:00:01Z', outcome: 'noted', windows: 0, label };
   const arrival = (topic: string, value: unknown) => arrivalOf(topic, Buffer.from(JSON.stringify(value)));
 
   it('is known by the topic that the broker guards', () => {
-    expect(arrival('tremolo/v1/plant/hall/label/press', said)).toMatchObject({
+    expect(arrival('tremolo/v1/plant/hall/labelled/press', said)).toMatchObject({
       site: 'plant',
       gateway: 'hall',
       stream: 'press',
       kind: 'label',
-      pseudonym: 'a',
+      pseudonym: label.annotator,
     });
-    expect(arrival('tremolo/v1/plant/hall/label/lathe', said)).toBeUndefined();
+    expect(arrival('tremolo/v1/plant/hall/labelled/lathe', said)).toBeUndefined();
   });
 
-  it.each([[{}], [null], ['x'], [{ ...said, verdict: 'maybe' }], [{ ...said, more: 1 }]])(
+  it.each([[{}], [null], ['x'], [label], [{ ...said, label: { ...label, verdict: 'maybe' } }], [{ ...said, label: { ...label, more: 1 } }]])(
     'is refused where it is not what it should be: %j',
     (value) => {
-      expect(arrival('tremolo/v1/plant/hall/label/press', value)).toBeUndefined();
+      expect(arrival('tremolo/v1/plant/hall/labelled/press', value)).toBeUndefined();
       expect(arrival('tremolo/v1/plant/hall/drift/press', value)).toBeUndefined();
       expect(arrival('tremolo/v1/plant/hall/adapter/press', value)).toBeUndefined();
     },

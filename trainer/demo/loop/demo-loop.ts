@@ -21,6 +21,10 @@ const KNOWN = { machines: 4, seconds: 3, seed: 1 };
 
 /** Windows before the overhaul: what the drift monitor learns a stream from (DEFAULT_REFERENCE), and some that it watches. */
 const QUIET_WINDOWS = 288;
+/** Times real time that the plant is played at; and windows a second of recordings, whatever their rate: for that of a 12 kHz sensor half of real time. */
+const PLANT_SPEED = { usual: 2, fast: 12 };
+const RECORDED_WINDOWS = { usual: 20, fast: 40 };
+
 /** An overhaul that costs less is none that needs the loop. */
 const PLANT_MEASURE: LoopMeasure = { windows: 24, good: 0.9, cost: 0.2 };
 /** Times through all recordings that an accuracy is of, and windows that one piece of a recording makes. */
@@ -30,11 +34,14 @@ const [ROUNDS, PIECE_WINDOWS] = [3, 8];
 export interface LoopScene {
   readonly sensors: readonly LoopSensor[];
   readonly bundleFolder: string;
+  /** Times real time that it is played at, where nobody says otherwise. */
+  readonly speed: number;
   readonly how: Pick<LoopOptions, 'changing' | 'quietWindows' | 'measure' | 'wanted' | 'operator' | 'known'>;
 }
 
 export interface LoopRequest {
-  readonly speed: number;
+  /** Times real time; the scene's where absent. */
+  readonly speed: number | undefined;
   readonly fast: boolean;
   readonly engine: 'onnxruntime' | 'wasm';
   readonly programs: URL;
@@ -47,7 +54,7 @@ export interface LoopRequest {
 /** A simulated plant, with a server. @param folder for the recordings that the server gates on @throws Refusal demo/machines */
 export async function plantScene(
   bundleFolder: string,
-  { machines, seed }: { machines: number; seed: number },
+  { machines, seed, fast }: { machines: number; seed: number; fast: boolean },
   folder: string,
   signal: AbortSignal,
 ): Promise<LoopScene> {
@@ -63,7 +70,7 @@ export async function plantScene(
     operator: 'answers',
     known,
   } as const;
-  return { sensors: loopPlant(machines, seed, FAULT_SECONDS), bundleFolder, how };
+  return { sensors: loopPlant(machines, seed, FAULT_SECONDS), bundleFolder, speed: PLANT_SPEED[fast ? 'fast' : 'usual'], how };
 }
 
 /** Recordings of one condition, then of another, on one sensor; without a server. */
@@ -71,13 +78,18 @@ export function recordedScene(
   bundleFolder: string,
   before: readonly Recording[],
   after: readonly Recording[],
-  changeText: string,
-  scale: number,
+  { changeText, scale, stride, fast }: { changeText: string; scale: number; stride: number; fast: boolean },
 ): LoopScene {
   const windows = ROUNDS * PIECE_WINDOWS * before.length;
-  const measure = { windows, good: 0.97, cost: 0.01 };
+  const measure = { windows, good: 0.95, cost: 0.02 };
   const sensors = [loopRecordings('sensor-1', before, after, scale, changeText)];
-  return { sensors, bundleFolder, how: { changing: 0, quietWindows: windows, measure, wanted: GATEWAY_STEPS, operator: 'goesRound' } };
+  const speed = (RECORDED_WINDOWS[fast ? 'fast' : 'usual'] * stride) / before[0].sampleRateHz;
+  return {
+    sensors,
+    bundleFolder,
+    speed,
+    how: { changing: 0, quietWindows: windows, measure, wanted: GATEWAY_STEPS, operator: 'goesRound' },
+  };
 }
 
 /** Shows the loop as it goes. @param stage makes the scene, given a folder that is there while it is played @throws Refusal demo/keep */
@@ -90,7 +102,7 @@ export async function demonstrateLoop(
     throw new Refusal('demo/keep', `${keep} is not empty; name another folder with --keep`);
   const folder = keep ? resolve(keep) : await mkdtemp(join(tmpdir(), 'tremolo-loop-'));
   try {
-    const { sensors, bundleFolder, how } = await stage(folder);
+    const { sensors, bundleFolder, how, speed: usual } = await stage(folder);
     const { manifest, digest } = await readManifest(bundleFolder);
     const { changeText } = sensors[how.changing];
     const block = live ? new LiveBlock(process.stdout) : undefined;
@@ -99,7 +111,7 @@ export async function demonstrateLoop(
     const result = await playLoop(
       sensors,
       {
-        ...{ folder, bundleFolder, engine, programs, speed, digest, ...how },
+        ...{ folder, bundleFolder, engine, programs, speed: speed ?? usual, digest, ...how },
         window: manifest.recipe.window,
         workShare: fast ? 1 : 0.5,
       },

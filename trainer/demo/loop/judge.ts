@@ -58,7 +58,7 @@ export const LOOP_STEPS = [
 ] as const;
 export type LoopStepName = (typeof LOOP_STEPS)[number];
 /** The part of the loop that needs no server. */
-export const GATEWAY_STEPS: readonly LoopStepName[] = ['decides', 'degrades', 'labels', 'adapts', 'recovers'];
+export const GATEWAY_STEPS: readonly LoopStepName[] = ['decides', 'degrades', 'drift', 'labels', 'adapts', 'recovers'];
 
 export interface LoopStep {
   readonly name: LoopStepName;
@@ -258,7 +258,7 @@ class Trace {
   }
 
   recovers(): Found {
-    const found = this.#first((one) => one.own && one.changed && one.adapted && this.#byBase(one) && one.ms >= this.#adaptedMs);
+    const found = this.#soonest((one) => one.own && one.changed && one.adapted && this.#byBase(one) && one.ms >= this.#adaptedMs);
     if (typeof found === 'string') return found;
     return found.accuracy < this.#truth.measure.good
       ? `only ${percent(found.accuracy)} are right with the adapter`
@@ -341,6 +341,19 @@ class Trace {
       return { at: seconds(one.ms), accuracy: found.filter(({ right }) => right).length / found.length, windows: found.length };
     }
     return `${found.length} of ${count} windows were decided so`;
+  }
+
+  /** Accuracy over the first windows of a kind that are good enough together, or over the last. */
+  #soonest(isOne: (one: Decided) => boolean): { at: number; accuracy: number; windows: number } | string {
+    const { windows: count, good } = this.#truth.measure;
+    const found = this.#reading.decided.filter(isOne);
+    if (found.length < count) return `${found.length} of ${count} windows were decided so`;
+    let right = 0;
+    for (const [at, one] of found.entries()) {
+      right += Number(one.right) - Number(at >= count && found[at - count].right);
+      if (at + 1 >= count && right / count >= good) return { at: seconds(one.ms), accuracy: right / count, windows: count };
+    }
+    return { at: seconds(found.at(-1)!.ms), accuracy: right / count, windows: count };
   }
 
   #state(isOne: (state: UpdateState) => boolean): Timed<UpdateState> | undefined {

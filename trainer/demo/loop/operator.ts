@@ -14,6 +14,7 @@ export class Operator {
   readonly #truth: () => LoopTruth;
   /** Class of the stretches that one window was labelled of, by epoch. */
   readonly #lookedAt = new Map<number, string>();
+  #rounds = LOOKED_AT;
 
   constructor(url: string, truth: () => LoopTruth) {
     this.#client = connectBroker(url, () => {});
@@ -28,13 +29,18 @@ export class Operator {
     for (const { epoch, endSequence } of chosen) await this.label(stream, epoch, endSequence);
   }
 
+  /** What was labelled did not do: on the round, one more window of each class is looked at. */
+  again(): void {
+    this.#rounds++;
+  }
+
   /** Labels a window in the midst of a stretch behind the change, up to three of each class. */
   async lookAt(stream: string, epoch: number, endSequence: number): Promise<void> {
     const truth = this.#truth();
     const known = truthOf(truth, { stream, epoch, endSequence });
     if (!known?.changed || endSequence - known.from < 2 * truth.window || this.#lookedAt.has(epoch)) return;
     const before = [...this.#lookedAt.values()].filter((name) => name === known.class).length;
-    if (before >= LOOKED_AT) return;
+    if (before >= this.#rounds) return;
     this.#lookedAt.set(epoch, known.class);
     await this.label(stream, epoch, endSequence);
   }

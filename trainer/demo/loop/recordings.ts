@@ -6,6 +6,8 @@ import type { LoopSensor } from './machines.ts';
 
 /** Frames of one recording before it is the next one's turn: eight windows of 512 samples, so that all conditions come within seconds. */
 const PIECE_FRAMES = 36;
+/** A shorter recording has no piece. */
+export const PIECE_SAMPLES = PIECE_FRAMES * FRAME_SAMPLES;
 
 /** A condition of which two values are before and after. */
 export interface Shift {
@@ -55,7 +57,7 @@ export function loopRecordings(
       const recording = playing[turn % playing.length];
       let at = offsets.get(recording) ?? 0;
       // No window spans the end of a recording.
-      if (sent === 0 && at + PIECE_FRAMES * FRAME_SAMPLES > recording.length) at = 0;
+      if (sent === 0 && at + PIECE_SAMPLES > recording.length) at = 0;
       const samples = recording.read(at, FRAME_SAMPLES);
       for (let k = 0; k < frame.samples.length; k++) frame.samples[k] = encode(samples[k], scale);
       [frame.epoch, frame.sequence] = [epoch, sent * FRAME_SAMPLES];

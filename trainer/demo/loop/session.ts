@@ -131,7 +131,9 @@ export async function playLoop(
       } else if (topic === topics.adaptation(stream)) {
         // The guards are strict: where they refuse, the operator looks at a few more.
         const { outcome } = adaptationReportSchema.parse(JSON.parse(text!));
-        if (outcome === 'refused' || outcome === 'abandoned') more = MORE_LABELS;
+        if (outcome !== 'refused' && outcome !== 'abandoned') return;
+        more = MORE_LABELS;
+        operator.again();
       } else if (topic === topics.diagnosis(stream)) {
         const { epoch, endSequence } = diagnosisSchema.parse(JSON.parse(text!));
         if (options.operator === 'goesRound') void operator.lookAt(stream, epoch, endSequence);
