@@ -1,11 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createRepository } from '../../trainer/fleet/authority.ts';
 import { readBundleCargo } from '../../trainer/fleet/deployment.ts';
 import { advance } from '../../trainer/fleet/rollout.ts';
 import { changeRollout } from '../../trainer/fleet/rollout-store.ts';
 import { simulatePlant } from '../fixtures/plant.ts';
 import { renamedBundle, rollOut } from '../push/bundle-rollout.ts';
+import { createFleet } from '../push/fleet-folder.ts';
 import { type Core, countInstructions, type EmulatedGateway, type InstructionCount } from './emulator.ts';
 import type { CountedWork } from './program.ts';
 import { UPDATE_GATEWAY, UPDATE_SITE } from './update.ts';
@@ -62,19 +62,14 @@ export const UPDATE: Work = {
   // Of the candidate's start, what the C library does for onnxruntime differs from run to run by a tenth.
   held: (pieces) => [...pieces.slice(0, -1).map(all), inside(pieces.at(-1)!)],
   async prepare(root, folder) {
-    const [repository, state] = [join(folder, 'fleet'), join(folder, 'state')];
+    const state = join(folder, 'state');
     await mkdir(state);
-    const fleet = await createRepository(
-      repository,
-      { folder: join(repository, 'keys'), keys: 1, threshold: 1 },
-      [UPDATE_SITE],
-      new Date(),
-    );
+    const fleet = await createFleet(folder, UPDATE_SITE);
     const next = await renamedBundle(shipped(root), join(folder, 'next'), 'next');
-    const deployment = await rollOut(fleet, await readBundleCargo(next, ['core']), `${UPDATE_SITE}/${UPDATE_GATEWAY}`, 0);
+    const deployment = await rollOut(fleet.repository, await readBundleCargo(next, ['core']), `${UPDATE_SITE}/${UPDATE_GATEWAY}`, 0);
     // The first group's turn, as a server gives it, which signs it for the site.
-    await changeRollout(fleet, deployment, (rollout) => advance(rollout, Date.now()), new Date());
-    return { kind: 'update', repository, state };
+    await changeRollout(fleet.repository, deployment, (rollout) => advance(rollout, Date.now()), new Date());
+    return { kind: 'update', repository: fleet.folder, state };
   },
 };
 

@@ -1,4 +1,4 @@
-import { crc32c, decodeFrame, encodeFrame } from '../../firmware-bridge/codec/index.ts';
+import { crc32c, createSampleFrame, decodeFrame, encodeFrame } from '../../firmware-bridge/codec/index.ts';
 import type { Bundle } from '../../models/bundle/bundle.ts';
 import { DecisionLoop } from '../../runtime/decision-loop.ts';
 import { processClock } from '../streams/process-clock.ts';
@@ -39,13 +39,8 @@ export async function pathMsPerStreamSecond(
     const count = channels.length;
     const samples = Int16Array.from({ length: FRAME_SAMPLES * count }, (_, at) => 3000 * Math.sin(at / 7) + ((at * 7919) % 500));
     const frame = encodeFrame({
-      kind: 'samples',
-      streamId: 0,
-      epoch: 0,
-      sequence: 0,
-      deviceTimeUs: 0,
+      ...createSampleFrame(),
       sampleRateHz,
-      shaftSpeedRpm: undefined,
       channelCount: count,
       samplesPerChannel: FRAME_SAMPLES,
       scales: new Float32Array(count).fill(1e-3),

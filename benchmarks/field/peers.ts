@@ -35,7 +35,7 @@ const MAIN = { TREMOLO_PROBE_MAIN: '1' };
 const script: Peer = {
   id: 'script',
   name: () => `plain script: mqtt, onnxruntime-node ${onnxruntimeNode()}`,
-  files: ['script/decide.mjs'],
+  files: ['script/windows.mjs', 'script/decide.mjs'],
   command: async (world) => ({ argv: [process.execPath, ...probe(world), source(world, 'script/decide.mjs')], environment: MAIN }),
 };
 
@@ -98,7 +98,7 @@ const python: Peer = {
 const tfjs: Peer = {
   id: 'tfjs-wasm',
   name: () => `script: mqtt, tfjs wasm ${ownVersion('@tensorflow/tfjs-backend-wasm')}`,
-  files: ['tfjs/decide.mjs'],
+  files: ['script/windows.mjs', 'tfjs/decide.mjs'],
   command: async (world) => ({
     argv: [process.execPath, '--import', new URL('field-probe.js', world.programs).href, source(world, 'tfjs/decide.mjs')],
     environment: { FIELD_ENGINE: new URL('field-tfjs.js', world.programs).href, FIELD_WASM: fileURLToPath(world.programs) },

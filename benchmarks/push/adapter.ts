@@ -5,11 +5,9 @@ import { readManifest } from '../../models/bundle/bundle.ts';
 import { gatewayTopics } from '../../runtime/contracts/topics.ts';
 import { type UpdateState, updateStateSchema } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
-import { createRepository } from '../../trainer/fleet/authority.ts';
-import { startGatewayUnderTest } from '../streams/gateway-under-test.ts';
-import { startGenerator } from '../streams/measure.ts';
 import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
 import { writeAdapter } from './adapter-file.ts';
+import { startLoadedGateway } from './loaded-gateway.ts';
 import { pushAdapter } from './push-command.ts';
 
 const SITE = 'bench';
@@ -45,21 +43,9 @@ export async function measureAdapterPush(options: AdapterPushOptions): Promise<A
   try {
     const broker = await startMosquitto(folder, found);
     closers.unshift(broker.stop);
-    const repository = join(folder, 'fleet');
-    await createRepository(repository, { folder: join(repository, 'keys'), keys: 1, threshold: 1 }, [SITE], new Date());
-    const configuration = {
-      site: SITE,
-      gateway: GATEWAY,
-      bundle,
-      broker: { url: broker.url },
-      stateFolder: join(folder, 'state'),
-      update: { root: join(repository, '1.root.json') },
-    };
-    const gateway = await startGatewayUnderTest(configuration, programs, folder, undefined);
-    closers.unshift(gateway.stop);
     const plan = { streams: STREAMS, seconds: 60 * times, aligned: false, seed: 1, frameSamples: FRAME_SAMPLES, ...manifest.recipe };
-    const generator = startGenerator({ broker: broker.url, site: SITE, gateway: GATEWAY, plan }, programs);
-    closers.unshift(generator.stop);
+    const order = { broker: broker.url, site: SITE, gateway: GATEWAY, plan };
+    const { fleet, generator } = await startLoadedGateway(order, { bundle, programs, folder }, closers);
     generator.report.catch(() => {});
     await generator.ready;
     generator.begin();
@@ -82,7 +68,7 @@ export async function measureAdapterPush(options: AdapterPushOptions): Promise<A
       const { seconds, report } = await pushAdapter({
         adapter,
         to: `${SITE}/${GATEWAY}`,
-        repository,
+        repository: fleet.folder,
         broker: broker.url,
         programs,
         signal,

@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { readManifest } from '../../models/bundle/bundle.ts';
 import { siteTopics } from '../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
-import { createRepository } from '../../trainer/fleet/authority.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { type Disturbance, DisturbanceWatch, familyCpuMs } from '../harness/disturbance.ts';
 import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
 import { rounded } from '../streams/quantiles.ts';
 import { writeAdapter } from './adapter-file.ts';
+import { createFleet } from './fleet-folder.ts';
 import type { GatewaysOrder } from './gateways.ts';
 import { pushAdapter } from './push-command.ts';
 
@@ -51,10 +51,9 @@ export async function measureFleetPush({ gateways, bundle, programs, signal, pro
   try {
     const broker = await startBroker(folder);
     closers.unshift(broker.stop);
-    const repository = join(folder, 'fleet');
-    await createRepository(repository, { folder: join(repository, 'keys'), keys: 1, threshold: 1 }, [SITE], new Date());
+    const { folder: repository, root } = await createFleet(folder, SITE);
     const names = Array.from({ length: gateways }, (_, index) => `g${index}`);
-    const order = { broker: broker.url, site: SITE, bundle, root: join(repository, '1.root.json'), folder: join(folder, 'gateways') };
+    const order = { broker: broker.url, site: SITE, bundle, root, folder: join(folder, 'gateways') };
     const processes: Gateways[] = [];
     for (let from = 0; from < gateways; from += GATEWAYS_PER_PROCESS)
       processes.push(startGateways({ ...order, gateways: names.slice(from, from + GATEWAYS_PER_PROCESS) }, programs));

@@ -4,11 +4,11 @@ import { join } from 'node:path';
 import { FILES, readBundle, writeBundle } from '../../models/bundle/bundle.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { Random } from '../../models/networks/random.ts';
-import { createRepository } from '../../trainer/fleet/authority.ts';
 import { readBundleCargo } from '../../trainer/fleet/deployment.ts';
 import { FleetServer } from '../../trainer/fleet/server.ts';
 import { startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { rollOut } from './bundle-rollout.ts';
+import { createFleet } from './fleet-folder.ts';
 import { startLossyProxy } from './lossy-proxy.ts';
 import { startUpdateGateway } from './update-gateway.ts';
 
@@ -48,9 +48,7 @@ export async function measureLossyPush({ seed, payloadBytes, bundle, programs }:
     const link = { loss: LOSS, delayMs: DELAY_MS, cutEvery: CUT_EVERY, seed };
     const proxy = await startLossyProxy(Number(new URL(broker.url).port), link);
     closers.unshift(() => proxy.close());
-    const repositoryFolder = join(folder, 'fleet');
-    const keys = { folder: join(repositoryFolder, 'keys'), keys: 1, threshold: 1 };
-    const repository = await createRepository(repositoryFolder, keys, [SITE], new Date());
+    const { repository, root } = await createFleet(folder, SITE);
     const cargo = await readBundleCargo(await paddedBundle(bundle, join(folder, 'bundle'), payloadBytes, seed), ['core']);
     const gateway = await startUpdateGateway(
       {
@@ -58,7 +56,7 @@ export async function measureLossyPush({ seed, payloadBytes, bundle, programs }:
         site: SITE,
         gateway: GATEWAY,
         bundle,
-        root: join(repositoryFolder, '1.root.json'),
+        root,
         stateFolder: join(folder, 'state'),
         programs,
       },

@@ -1,4 +1,4 @@
-import { crc32c, encodeFrame, HEADER_BYTES } from '../../firmware-bridge/codec/index.ts';
+import { crc32c, createSampleFrame, encodeFrame, HEADER_BYTES } from '../../firmware-bridge/codec/index.ts';
 import { createMachine, FULL_SCALE_G, MachineSimulator, SAMPLE_RATE_HZ } from '../../firmware-bridge/simulator/pure/index.ts';
 
 /** Machines whose signals are simulated; streams share them at different places. */
@@ -33,17 +33,11 @@ export class SamplePackets {
       return new Uint8Array(Int16Array.from(physical, (value) => Math.max(-32_767, Math.min(32_767, Math.round(value / scale)))).buffer);
     });
     const frame = encodeFrame({
-      kind: 'samples',
-      streamId: 0,
-      epoch: 0,
-      sequence: 0,
-      deviceTimeUs: 0,
+      ...createSampleFrame(CHANNELS, CHANNELS * frameSamples),
       sampleRateHz: SAMPLE_RATE_HZ,
-      shaftSpeedRpm: undefined,
       channelCount: CHANNELS,
       samplesPerChannel: frameSamples,
       scales: new Float32Array(CHANNELS).fill(scale),
-      samples: new Int16Array(CHANNELS * frameSamples),
     });
     this.#frameBytes = frame.length;
     this.#templates = topics.map((topic) => publishPacket(topic, frame));

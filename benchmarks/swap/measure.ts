@@ -5,13 +5,11 @@ import { readManifest } from '../../models/bundle/bundle.ts';
 import { gatewayTopics } from '../../runtime/contracts/topics.ts';
 import { updateStateSchema } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
-import { createRepository } from '../../trainer/fleet/authority.ts';
 import { readBundleCargo } from '../../trainer/fleet/deployment.ts';
 import { FleetServer } from '../../trainer/fleet/server.ts';
 import { type Disturbance, DisturbanceWatch, familyCpuMs } from '../harness/disturbance.ts';
 import { renamedBundle, rollOut } from '../push/bundle-rollout.ts';
-import { startGatewayUnderTest } from '../streams/gateway-under-test.ts';
-import { startGenerator } from '../streams/measure.ts';
+import { startLoadedGateway } from '../push/loaded-gateway.ts';
 import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
 import type { Quantiles } from '../streams/quantiles.ts';
 import { Schedule, type SchedulePlan } from '../streams/schedule.ts';
@@ -64,21 +62,9 @@ export async function measureSwap(options: SwapOptions): Promise<SwapResult | { 
   try {
     const broker = await startMosquitto(folder, found);
     closers.unshift(broker.stop);
-    const fleet = join(folder, 'fleet');
-    const repository = await createRepository(fleet, { folder: join(fleet, 'keys'), keys: 1, threshold: 1 }, [SITE], new Date());
-    const configuration = {
-      site: SITE,
-      gateway: GATEWAY,
-      bundle,
-      broker: { url: broker.url },
-      largestStreams: streams,
-      stateFolder: join(folder, 'state'),
-      update: { root: join(fleet, '1.root.json') },
-    };
-    const gateway = await startGatewayUnderTest(configuration, programs, folder, undefined);
-    closers.unshift(gateway.stop);
-    const generator = startGenerator({ broker: broker.url, site: SITE, gateway: GATEWAY, plan }, programs);
-    closers.unshift(generator.stop);
+    const order = { broker: broker.url, site: SITE, gateway: GATEWAY, plan };
+    const { fleet, generator } = await startLoadedGateway(order, { bundle, programs, folder }, closers);
+    const { repository } = fleet;
     const cargo = await readBundleCargo(await renamedBundle(bundle, join(folder, 'next'), 'next'), ['core']);
     const server = await FleetServer.tryStart(repository, { url: broker.url, protocolVersion: 4, qos: 1 }, { onEvent: () => {} });
     closers.unshift(() => server!.close());

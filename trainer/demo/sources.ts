@@ -1,4 +1,4 @@
-import type { SampleFrame } from '../../firmware-bridge/codec/frame.ts';
+import { createSampleFrame, type SampleFrame } from '../../firmware-bridge/codec/frame.ts';
 import {
   CONDITIONS,
   type Condition,
@@ -25,17 +25,11 @@ export interface DemoSensor {
 
 export function frameOf(channels: number, sampleRateHz: number, scale: number): SampleFrame {
   return {
-    kind: 'samples',
-    streamId: 0,
-    epoch: 0,
-    sequence: 0,
-    deviceTimeUs: 0,
+    ...createSampleFrame(channels, FRAME_SAMPLES * channels),
     sampleRateHz,
-    shaftSpeedRpm: undefined,
     channelCount: channels,
     samplesPerChannel: FRAME_SAMPLES,
     scales: new Float32Array(channels).fill(scale),
-    samples: new Int16Array(FRAME_SAMPLES * channels),
   };
 }
 

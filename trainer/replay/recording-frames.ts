@@ -1,4 +1,4 @@
-import type { SampleFrame } from '../../firmware-bridge/codec/frame.ts';
+import { createSampleFrame, type SampleFrame } from '../../firmware-bridge/codec/frame.ts';
 import type { Recording } from '../data/recording-set.ts';
 
 const LARGEST_CODE = 32_767;
@@ -15,17 +15,10 @@ export function* recordingFrames(recording: Recording): Generator<SampleFrame> {
   const count = channels.length;
   const scales = scalesOf(recording);
   const frame: SampleFrame = {
-    kind: 'samples',
-    streamId: 0,
-    epoch: 0,
-    sequence: 0,
-    deviceTimeUs: 0,
+    ...createSampleFrame(count, FRAME_SAMPLES * count),
     sampleRateHz,
-    shaftSpeedRpm: undefined,
     channelCount: count,
-    samplesPerChannel: 0,
     scales: Float32Array.from(scales),
-    samples: new Int16Array(FRAME_SAMPLES * count),
   };
   for (let from = 0; from < length; from += FRAME_SAMPLES) {
     frame.samplesPerChannel = Math.min(FRAME_SAMPLES, length - from);
