@@ -1,8 +1,8 @@
 import { z } from 'zod';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** One label as an adapter's statement names it. */
 export const labelProvenanceSchema = z.strictObject({
@@ -34,12 +34,12 @@ export const adapterStatementSchema = z.strictObject({
   gateway: z.string(),
   stream: z.string(),
   /** Base that it fits (Manifest.base), and the bundle that it was learned with. */
-  base: sha256,
-  bundle: sha256,
+  base: sha256Schema,
+  bundle: sha256Schema,
   /** SHA-256 of the tensors' float32 numbers, little-endian, in the order of the manifest's adapterTensors. */
-  values: sha256,
+  values: sha256Schema,
   /** SHA-256 of the file that it was learned from; absent where it was the base. */
-  parent: sha256.optional(),
+  parent: sha256Schema.optional(),
   /** Counts a stream's adapters. */
   version: z.number().int().positive(),
   at: z.iso.datetime(),
@@ -73,8 +73,8 @@ export const adaptationReportSchema = z.strictObject({
   /** Why, where it is not `active`. */
   reason: z.string().optional(),
   /** SHA-256 of the adapter's file that decided before, and of the one in question; absent for the base. */
-  before: sha256.optional(),
-  adapter: sha256.optional(),
+  before: sha256Schema.optional(),
+  adapter: sha256Schema.optional(),
   /** Ids of the labels that were learned from. */
   labels: z.array(z.string()),
   guard: guardFiguresSchema.optional(),

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { isSha256 } from '../../models/checks/sha256.ts';
 import { CHUNK_BYTES } from '../contracts/chunk.ts';
 import { ChunkMap } from '../update/chunk-map.ts';
 import { UpdateRefusalError } from '../update/refusal.ts';
 import { replaceFile, type UpdateDisk } from './update-disk.ts';
-
-const OBJECT = /^[0-9a-f]{64}$/;
 
 /** Chunks that gather before they are written, and how long they may wait for others: what a power cut costs at the most. */
 const FLUSH_CHUNKS = 16;
@@ -69,7 +68,7 @@ export class ObjectStore {
   async collect(needed: ReadonlySet<string>): Promise<void> {
     for (const name of await this.#disk.list(this.#folder)) {
       const object = name.slice(0, 64);
-      if (OBJECT.test(object) && !needed.has(object)) await this.#disk.remove(join(this.#folder, name));
+      if (isSha256(object) && !needed.has(object)) await this.#disk.remove(join(this.#folder, name));
     }
   }
 }

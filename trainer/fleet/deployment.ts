@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { FILES, readBundle, sha256 } from '../../models/bundle/bundle.ts';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { isSha256 } from '../../models/checks/sha256.ts';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import type { Thresholds } from '../../runtime/contracts/update.ts';
 import { Refusal } from '../refusal.ts';
@@ -37,7 +38,7 @@ export async function readBundleCargo(folder: string, parts: readonly ('core' | 
 export async function readAdapterCargo(path: string, stream: string): Promise<Cargo> {
   const bytes = new Uint8Array(await readFile(path));
   const { base } = decodeSafetensors(bytes, path).metadata;
-  if (!base || !/^[0-9a-f]{64}$/.test(base))
+  if (!base || !isSha256(base))
     throw new BundleRefusal('bundle/adapter', `${path} does not say what base it was made for; make it with tremolo tune`);
   const digest = sha256(bytes);
   return {
