@@ -5,7 +5,7 @@ const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
 
 /** One label as an adapter's statement names it. */
-export const labelProvenanceSchema = z.strictObject({
+const labelProvenanceSchema = z.strictObject({
   id: z.string(),
   annotator: z.string(),
   tier: z.string(),
@@ -15,7 +15,7 @@ export const labelProvenanceSchema = z.strictObject({
 export type LabelProvenance = z.infer<typeof labelProvenanceSchema>;
 
 /** Accuracies before and after, on windows that nothing was learned from. */
-export const guardFiguresSchema = z.strictObject({
+const guardFiguresSchema = z.strictObject({
   /** Replay windows that were held out: the base, what decided until now, the candidate. */
   known: z.strictObject({ windows: count, base: share, before: share, after: share }),
   /** Labelled windows of the stream that were held out; `windows` is 0 where there are too few labels to hold any out. */
@@ -50,7 +50,7 @@ export const adapterStatementSchema = z.strictObject({
 });
 export type AdapterStatement = z.infer<typeof adapterStatementSchema>;
 
-export const ADAPTATION_OUTCOMES = [
+const ADAPTATION_OUTCOMES = [
   /** Passed the guard; runs beside what decides. */
   'shadow',
   /** Decides now. */

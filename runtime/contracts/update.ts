@@ -116,7 +116,7 @@ export const UPDATE_PHASES = [
 export type UpdatePhase = (typeof UPDATE_PHASES)[number];
 
 /** What the shadow measured. */
-export const shadowReportSchema = z.strictObject({
+const shadowReportSchema = z.strictObject({
   windows: count,
   agreement: share,
   /** p99 of a batch-1 run on this CPU, milliseconds. */

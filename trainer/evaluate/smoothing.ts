@@ -1,7 +1,7 @@
 /** Added to a probability before its logarithm, as where recordings are decided. */
 const EPSILON = 1e-12;
 /** Windows a vote. */
-export const VOTE = 8;
+const VOTE = 8;
 
 /** Probabilities decided together: one row for every run of windows. */
 export interface Smoothed {

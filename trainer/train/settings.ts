@@ -67,7 +67,7 @@ const bytes = z.string('must be a size such as 600M or 2G').transform((text, con
 });
 
 /** A train.yaml. */
-export const settingsSchema = z.strictObject({
+const settingsSchema = z.strictObject({
   /** Which recordings, as the options of the command line say it. */
   data: z
     .strictObject({

@@ -26,7 +26,7 @@ export interface Deployed {
 }
 
 /** Some rows of the target, spread evenly, after all of replay: labels are not looked at. */
-export function calibrationFeatures(
+function calibrationFeatures(
   { network, unlabelled }: Pick<TuneContext, 'network' | 'unlabelled'>,
   replay: LabelledFeatures,
 ): Float32Array {
