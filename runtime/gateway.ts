@@ -205,7 +205,12 @@ export async function startGateway(
     onTrouble: (error, stream) => limited.warn('learning', { stream, error: error.message }, 'not learned, or not kept'),
   });
 
-  const sources = new MessageSources(configuration, accept);
+  const sources = new MessageSources(
+    configuration,
+    accept,
+    () => {},
+    (topic, cause) => limited.warn(`refused ${topic}`, { topic, cause }, 'a message that no samples can be read from, or not all'),
+  );
   const guard = new NameGuard(instance, startedAt);
   const clientId = `tremolo-${site}-${gateway}`;
   const ours: BrokerIdentity = {

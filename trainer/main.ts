@@ -1,6 +1,5 @@
 #!/usr/bin/env node
-import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
-import { ConfigurationRefusal } from '../runtime/io/configuration.ts';
+import { CodedRefusal } from '../models/checks/refusal.ts';
 import { VERSION } from '../runtime/version.ts';
 import { bench } from './commands/bench.ts';
 import { type Command, parseCommand } from './commands/command.ts';
@@ -47,7 +46,8 @@ function overview(): string {
     '',
     ...COMMANDS.map(({ verb, summary }) => `  ${verb.padEnd(width)}  ${summary}`),
     '',
-    'Every verb has --help with an example, and --json for one JSON object as the last line of stdout.',
+    'Every verb has --help with an example, and --json for one JSON object as the last line of stdout: the result, or',
+    '{"error":{"code","message"}} beside the line on stderr.',
     'Exit 0: done. 1: failed. 2: wrong usage or bad input.',
   ].join('\n');
 }
@@ -90,8 +90,18 @@ for (const stream of [process.stdout, process.stderr]) {
 try {
   await main(process.argv.slice(2));
 } catch (error) {
-  const isRefusal = error instanceof Refusal || error instanceof BundleRefusal || error instanceof ConfigurationRefusal;
-  if (!isRefusal) throw error;
-  process.stderr.write(`${error.code}: ${error.message}\n`);
-  process.exitCode = error.code === 'interrupted' ? 1 : 2;
+  const failure = failureOf(error);
+  if (process.argv.includes('--json'))
+    process.stdout.write(`${JSON.stringify({ error: { code: failure?.code ?? 'bug', message: failure?.message ?? String(error) } })}\n`);
+  if (!failure) throw error;
+  process.stderr.write(`${failure.code}: ${failure.message}\n`);
+  process.exitCode = failure.exitCode;
+}
+
+/** What is said of an error in one line; undefined where it is a bug, whose stack is wanted. */
+function failureOf(error: unknown): { code: string; message: string; exitCode: number } | undefined {
+  if (error instanceof CodedRefusal) return { code: error.code, message: error.message, exitCode: error.code === 'interrupted' ? 1 : 2 };
+  // Disk full, folder not ours: nobody's mistake in this program.
+  const { syscall, code, message } = error as NodeJS.ErrnoException;
+  return syscall === undefined ? undefined : { code: `system/${code}`, message, exitCode: 1 };
 }

@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, mkdtemp, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { bankRow } from '../adapters/scheme.ts';
 import type { Model, Session, TensorData } from '../engine/engine.ts';
@@ -296,7 +296,9 @@ export async function writeBundle(
   const bundle = await openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);
   await refuseForeignFolder(folder);
   await mkdir(dirname(folder), { recursive: true });
-  const fresh = await mkdtemp(`${folder}-`);
+  // Of the mode that the umask says, not one for its owner alone as mkdtemp makes it: a gateway runs as a user of its own.
+  const fresh = `${folder}-${randomUUID()}`;
+  await mkdir(fresh);
   for (const [name, bytes] of all) await writeFile(join(fresh, name), bytes);
   await writeFile(join(fresh, FILES.manifest), text);
   // The old bundle goes only when the new one is whole beside it.

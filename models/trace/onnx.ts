@@ -22,7 +22,7 @@ const TYPE_OF_CODE = new Map(Object.entries(TYPE_CODE).map(([type, code]) => [co
 /** Attributes that ONNX declares as FLOAT; all other numbers are INT. */
 const FLOAT_ATTRIBUTES = new Set(['epsilon', 'alpha', 'beta']);
 
-export function typeOfCode(code: number): ElementType {
+function typeOfCode(code: number): ElementType {
   const type = TYPE_OF_CODE.get(code);
   if (!type) throw new Error(`ONNX element type ${code} is not one that Tremolo's graphs use`);
   return type;

@@ -35,7 +35,7 @@ function cosines(x: tf.Tensor): tf.Tensor {
  * How differently two networks place the windows of a batch to one another: mean squared difference of all cosines (Tung and Mori 2019, with
  * cosines for products). Needs no projection between embeddings of different widths.
  */
-export function embeddingMismatch(student: tf.Tensor, teacher: tf.Tensor): tf.Tensor {
+function embeddingMismatch(student: tf.Tensor, teacher: tf.Tensor): tf.Tensor {
   return tf.mean(tf.square(tf.sub(cosines(student), cosines(teacher))));
 }
 

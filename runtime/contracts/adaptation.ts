@@ -1,11 +1,11 @@
 import * as z from 'zod';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** One label as an adapter's statement names it. */
-export const labelProvenanceSchema = z.strictObject({
+const labelProvenanceSchema = z.strictObject({
   id: z.string(),
   annotator: z.string(),
   tier: z.string(),
@@ -15,7 +15,7 @@ export const labelProvenanceSchema = z.strictObject({
 export type LabelProvenance = z.infer<typeof labelProvenanceSchema>;
 
 /** Accuracies before and after, on windows that nothing was learned from. */
-export const guardFiguresSchema = z.strictObject({
+const guardFiguresSchema = z.strictObject({
   /** Replay windows that were held out: the base, what decided until now, the candidate. */
   known: z.strictObject({ windows: count, base: share, before: share, after: share }),
   /** Labelled windows of the stream that were held out; `windows` is 0 where there are too few labels to hold any out. */
@@ -34,12 +34,12 @@ export const adapterStatementSchema = z.strictObject({
   gateway: z.string(),
   stream: z.string(),
   /** Base that it fits (Manifest.base), and the bundle that it was learned with. */
-  base: sha256,
-  bundle: sha256,
+  base: sha256Schema,
+  bundle: sha256Schema,
   /** SHA-256 of the tensors' float32 numbers, little-endian, in the order of the manifest's adapterTensors. */
-  values: sha256,
+  values: sha256Schema,
   /** SHA-256 of the file that it was learned from; absent where it was the base. */
-  parent: sha256.optional(),
+  parent: sha256Schema.optional(),
   /** Counts a stream's adapters. */
   version: z.number().int().positive(),
   at: z.iso.datetime(),
@@ -50,7 +50,7 @@ export const adapterStatementSchema = z.strictObject({
 });
 export type AdapterStatement = z.infer<typeof adapterStatementSchema>;
 
-export const ADAPTATION_OUTCOMES = [
+const ADAPTATION_OUTCOMES = [
   /** Passed the guard; runs beside what decides. */
   'shadow',
   /** Decides now. */
@@ -73,8 +73,8 @@ export const adaptationReportSchema = z.strictObject({
   /** Why, where it is not `active`. */
   reason: z.string().optional(),
   /** SHA-256 of the adapter's file that decided before, and of the one in question; absent for the base. */
-  before: sha256.optional(),
-  adapter: sha256.optional(),
+  before: sha256Schema.optional(),
+  adapter: sha256Schema.optional(),
   /** Ids of the labels that were learned from. */
   labels: z.array(z.string()),
   guard: guardFiguresSchema.optional(),

@@ -11,7 +11,7 @@ export type StatisticName = (typeof STATISTICS)[number];
  * `speed`: the spectrum is the old one, stretched. `level`: all of it is louder or quieter, as with another load or sensor gain. `condition`: some
  * part of it is not what it was. `unfamiliar`: the model knows nothing like it, from the first windows on.
  */
-export const CAUSE_KINDS = ['speed', 'level', 'condition', 'unfamiliar'] as const;
+const CAUSE_KINDS = ['speed', 'level', 'condition', 'unfamiliar'] as const;
 export type CauseKind = (typeof CAUSE_KINDS)[number];
 
 /** What may leave the site of the windows that speak for a drift, the most first. */

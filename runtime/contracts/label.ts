@@ -10,7 +10,7 @@ export const TIERS = ['first', 'crossCheck', 'expert'] as const;
 export type Tier = (typeof TIERS)[number];
 
 /** What a label is about; epochs and sequences as in a diagnosis. */
-export const labelSubjectSchema = z.discriminatedUnion('kind', [
+const labelSubjectSchema = z.discriminatedUnion('kind', [
   /** The window that ends there. */
   z.strictObject({ kind: z.literal('window'), epoch: count, endSequence: count }),
   /** Every window that ends there or between, both ends included. */
@@ -56,7 +56,7 @@ export function labelledClass(label: Label): string | undefined {
   return label.verdict === 'confirm' || label.verdict === 'correct' ? label.class : undefined;
 }
 
-export const LABEL_OUTCOMES = [
+const LABEL_OUTCOMES = [
   /** Its windows are among the stream's examples now. */
   'taken',
   /** Kept and passed on, but no example: `reject` and `unsure` name no class. */

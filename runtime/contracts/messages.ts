@@ -47,7 +47,7 @@ export const diagnosisSchema = z.strictObject({
 export type Diagnosis = z.infer<typeof diagnosisSchema>;
 
 /** Every window ends up in exactly one of these: expected = decided + waiting + the sum of refused. */
-export const ledgerSchema = z.strictObject({
+const ledgerSchema = z.strictObject({
   samplesReceived: count,
   samplesLost: count,
   samplesLate: count,
@@ -71,7 +71,7 @@ export const ledgerSchema = z.strictObject({
 export type Ledger = z.infer<typeof ledgerSchema>;
 
 /** How the bundle's two networks share the work. */
-export const dualStatusSchema = z.strictObject({
+const dualStatusSchema = z.strictObject({
   /** `suspect`: the primary decides, and the back-up runs on every window beside it. */
   mode: z.enum(['primary', 'suspect', 'backup']),
   /** Times that the primary was left, by cause, and times that it returned. */

@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 import { isTopicName } from './topics.ts';
 
 /**
@@ -13,7 +14,6 @@ import { isTopicName } from './topics.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /**
  * A number with a fraction in signed metadata: canonical JSON, over which signatures are made, has none (TUF 1.0.33, 4.2), so it travels as a decimal
@@ -93,7 +93,7 @@ export const targetSchema = z.discriminatedUnion('kind', [
     kind: z.literal('adapter'),
     ...targetCommon,
     /** Base that it fits (see Manifest.base). */
-    base: sha256,
+    base: sha256Schema,
     /** Stream whose slot it takes. */
     stream: z.string().refine(isTopicName),
   }),
@@ -116,7 +116,7 @@ export const UPDATE_PHASES = [
 export type UpdatePhase = (typeof UPDATE_PHASES)[number];
 
 /** What the shadow measured. */
-export const shadowReportSchema = z.strictObject({
+const shadowReportSchema = z.strictObject({
   windows: count,
   agreement: share,
   /** p99 of a batch-1 run on this CPU, milliseconds. */
@@ -145,6 +145,6 @@ export const updateStateSchema = z.strictObject({
   confirmed: z.array(z.string()).max(32),
   failed: z.array(z.strictObject({ deployment: z.string(), error: z.string() })).max(32),
   /** SHA-256 of the running bundle's manifest, as the inference process proved it; SHA-256 of each stream's adapter, as the bank holds it. */
-  running: z.strictObject({ bundle: sha256, adapters: z.record(z.string(), sha256) }),
+  running: z.strictObject({ bundle: sha256Schema, adapters: z.record(z.string(), sha256Schema) }),
 });
 export type UpdateState = z.infer<typeof updateStateSchema>;

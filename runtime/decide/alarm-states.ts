@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { check, mistakesLine } from '../../models/checks/mistakes.ts';
 import { ALARM_STATES, type AlarmState } from '../contracts/alarm-state.ts';
 import { isTopicName } from '../contracts/topics.ts';
 
@@ -25,8 +26,7 @@ export function encodeAlarms(alarms: ReadonlyMap<string, KeptAlarm>): string {
 
 /** @throws Error with every mistake in one line */
 export function decodeAlarms(text: string): Map<string, KeptAlarm> {
-  const parsed = schema.safeParse(JSON.parse(text));
-  if (!parsed.success)
-    throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'file'}: ${message}`).join('; '));
-  return new Map(Object.entries(parsed.data.streams));
+  const checked = check(schema, JSON.parse(text));
+  if ('mistakes' in checked) throw new Error(mistakesLine(checked.mistakes, 'file'));
+  return new Map(Object.entries(checked.data.streams));
 }

@@ -1,4 +1,6 @@
 import * as z from 'zod';
+import { check, mistakesLine } from '../../models/checks/mistakes.ts';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 import { isTopicName } from '../contracts/topics.ts';
 
 /** Version of the file, and the only one that is read. */
@@ -8,7 +10,7 @@ const schema = z.strictObject({
   formatVersion: z.literal(FORMAT_VERSION),
   stream: z.string().refine(isTopicName, 'is not a stream name'),
   /** The base whose features were averaged: another has other features. */
-  base: z.string().regex(/^[0-9a-f]{64}$/),
+  base: sha256Schema,
   /** Healthy windows that were averaged. */
   windows: z.number().int().positive(),
   values: z.array(z.number()).min(1).max(65_536),
@@ -29,9 +31,8 @@ export function encodeReference({ stream, base, windows, values }: StreamReferen
 
 /** @throws Error with every mistake in one line */
 export function decodeReference(text: string): StreamReference {
-  const parsed = schema.safeParse(JSON.parse(text));
-  if (!parsed.success)
-    throw new Error(parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'file'}: ${message}`).join('; '));
-  const { stream, base, windows, values } = parsed.data;
+  const checked = check(schema, JSON.parse(text));
+  if ('mistakes' in checked) throw new Error(mistakesLine(checked.mistakes, 'file'));
+  const { stream, base, windows, values } = checked.data;
   return { stream, base, windows, values: Float32Array.from(values) };
 }

@@ -2,6 +2,7 @@ import { createPublicKey, sign, verify } from 'node:crypto';
 import { sha256 } from '../../models/bundle/bundle.ts';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { CodedRefusal } from '../../models/checks/refusal.ts';
 import { floatTensor } from '../../models/engine/engine.ts';
 import { ParameterLayout } from '../../models/networks/parameters.ts';
 import { type AdapterStatement, adapterStatementSchema } from '../contracts/adaptation.ts';
@@ -38,9 +39,7 @@ export function signAdapter(
 }
 
 /** Why a learned adapter is not what it says. */
-export class StatementRefusal extends Error {
-  readonly code = 'adapter/statement';
-}
+export class StatementRefusal extends CodedRefusal<'adapter/statement'> {}
 
 /**
  * What a gateway says of an adapter, proved to be of the key that it names and about these numbers. Whether that key is the gateway's, and whether what it
@@ -50,7 +49,7 @@ export class StatementRefusal extends Error {
  */
 export function readStatement(manifest: Shapes, bytes: Uint8Array, name: string): AdapterStatement {
   const { tensors, metadata } = decodeSafetensors(bytes, name);
-  const refuse = (what: string, cause?: unknown) => new StatementRefusal(`${name}: ${what}`, { cause });
+  const refuse = (what: string, cause?: unknown) => new StatementRefusal('adapter/statement', `${name}: ${what}`, { cause });
   if (metadata.statement === undefined || metadata.signature === undefined) throw refuse('was not signed by a gateway');
   let statement: AdapterStatement;
   let signed: boolean;

@@ -1,12 +1,14 @@
 import { dirname, resolve } from 'node:path';
 import * as z from 'zod';
+import { type Checked, check } from '../../models/checks/mistakes.ts';
+import { CodedRefusal } from '../../models/checks/refusal.ts';
 import { EVIDENCE_KINDS } from '../contracts/drift.ts';
 import { patternFault } from '../contracts/topic-pattern.ts';
 import { isTopicName } from '../contracts/topics.ts';
 import { foreignFormatSchema } from '../sources/index.ts';
 import { LARGEST_BATCH } from './protocol.ts';
 import { fileSetting } from './secret-file.ts';
-import { readYaml, YamlMistakes } from './yaml-file.ts';
+import { readYaml } from './yaml-file.ts';
 
 const topicName = z.string().refine(isTopicName, 'must be letters, digits, ".", "_" or "-", at most 64');
 const qos = z.union([z.literal(0), z.literal(1)], 'must be 0 or 1').default(0);
@@ -55,9 +57,9 @@ const foreignPort = z
 /** Sensors that do not speak frames, on a topic or on a port: told apart by `topic`, so that the mistakes are those of the one that was meant. */
 const foreignSource = z.unknown().transform((value, context) => {
   const isTopic = typeof value === 'object' && value !== null && 'topic' in value;
-  const parsed = (isTopic ? foreignTopic : foreignPort).safeParse(value);
-  if (parsed.success) return parsed.data as z.output<typeof foreignTopic> | z.output<typeof foreignPort>;
-  for (const issue of parsed.error.issues) context.addIssue({ code: 'custom', path: issue.path, message: issue.message });
+  const checked = check<z.output<typeof foreignTopic> | z.output<typeof foreignPort>>(isTopic ? foreignTopic : foreignPort, value);
+  if ('data' in checked) return checked.data;
+  for (const { at, message } of checked.mistakes) context.addIssue({ code: 'custom', path: [...at], message });
   return z.NEVER;
 });
 
@@ -189,16 +191,20 @@ export type ForeignTopic = Extract<ForeignSource, { topic: string }>;
 export const isForeignTopic = (source: ForeignSource): source is ForeignTopic => 'topic' in source;
 
 /** A configuration that is refused, with every mistake and its line. */
-export class ConfigurationRefusal extends Error {
-  readonly code = 'config/invalid';
+export class ConfigurationRefusal extends CodedRefusal<'config/invalid'> {
+  constructor(message: string, options?: ErrorOptions) {
+    super('config/invalid', message, options);
+  }
+}
+
+/** Checks what shall become a gateway.yaml. @param folder that relative paths begin in */
+export function checkConfiguration(folder: string, value: unknown): Checked<GatewayConfiguration> {
+  return check(gatewaySchema(folder), value);
 }
 
 /** Reads gateway.yaml; all its paths become absolute. @throws ConfigurationRefusal with all mistakes in one line */
 export async function readConfiguration(path: string): Promise<GatewayConfiguration> {
-  return readYaml(path, gatewaySchema(dirname(resolve(path)))).catch((cause: Error) => {
-    if (!(cause instanceof YamlMistakes)) throw cause;
-    throw new ConfigurationRefusal(cause.message, { cause });
-  });
+  return readYaml(path, gatewaySchema(dirname(resolve(path))), (line, cause) => new ConfigurationRefusal(line, { cause }));
 }
 
 /** The port of a configuration as `openSerial` wants it. */

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import * as z from 'zod';
+import { check, mistakesLine } from '../../models/checks/mistakes.ts';
 import type { KeptState } from '../drift/state.ts';
 import { writeWhole } from './whole-file.ts';
 
@@ -94,8 +95,8 @@ export class DriftStore {
       throw error;
     });
     if (text === undefined) return new Map();
-    const kept = schema.safeParse(JSON.parse(text));
-    if (!kept.success) throw new Error(kept.error.issues.map(({ path, message }) => `${path.join('.') || 'file'}: ${message}`).join('; '));
+    const kept = check(schema, JSON.parse(text));
+    if ('mistakes' in kept) throw new Error(mistakesLine(kept.mistakes, 'file'));
     if (kept.data.model !== model) return new Map();
     const entries = Object.entries(kept.data.streams).map(([name, { adapter, raised, states }]): [string, KeptDrift] => [
       name,

@@ -2,6 +2,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as z from 'zod';
 import { decodeSafetensors, encodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 import { type BookEntry, ExampleBook } from '../adapt/example-book.ts';
 import { joinWindows } from '../adapt/raw-windows.ts';
 import { labelSchema } from '../contracts/label.ts';
@@ -10,12 +11,11 @@ import { readIfThere, writeWhole } from './whole-file.ts';
 /** Ways back that are kept of a stream. */
 const LARGEST_HISTORY = 16;
 
-const digest = z.string().regex(/^[0-9a-f]{64}$/);
 const versionSchema = z.strictObject({
   version: z.number().int().positive(),
   /** SHA-256 of its file, and of the one that decided before; absent for the base. */
-  adapter: digest,
-  before: digest.optional(),
+  adapter: sha256Schema,
+  before: sha256Schema.optional(),
   at: z.iso.datetime(),
   /** Ids of all labels that the stream had then. */
   labels: z.array(z.string()),

@@ -21,6 +21,7 @@ export class MessageSources {
   readonly #settings: MessageSourceSettings;
   readonly #onFrame: OnStreamFrame;
   readonly #onOther: (stream: string, frame: Frame) => void;
+  readonly #onRefused: (topic: string, cause: string) => void;
   readonly #ownSamples: string;
   readonly #patterns: { readonly pattern: TopicPattern; readonly source: string; readonly format?: ForeignTopic['format'] }[];
   /** By topic, so that patterns are looked through once a topic. */
@@ -30,11 +31,20 @@ export class MessageSources {
   // Frames are decoded into one reused frame: nothing is allocated a sample.
   readonly #reused = createSampleFrame();
 
-  /** @param onOther gets frames that carry no samples: heartbeats, descriptions */
-  constructor(settings: MessageSourceSettings, onFrame: OnStreamFrame, onOther: (stream: string, frame: Frame) => void = () => {}) {
+  /**
+   * @param onOther gets frames that carry no samples: heartbeats, descriptions
+   * @param onRefused hears of each message that was refused, or of which a part was
+   */
+  constructor(
+    settings: MessageSourceSettings,
+    onFrame: OnStreamFrame,
+    onOther: (stream: string, frame: Frame) => void,
+    onRefused: (topic: string, cause: string) => void,
+  ) {
     this.#settings = settings;
     this.#onFrame = onFrame;
     this.#onOther = onOther;
+    this.#onRefused = onRefused;
     this.#ownSamples = gatewayTopics(settings.site, settings.gateway).samples('');
     const foreign = settings.foreign.filter(isForeignTopic);
     this.#patterns = [
@@ -57,12 +67,14 @@ export class MessageSources {
   take(topic: string, payload: Uint8Array, nowUs: number): boolean {
     const route = this.#routes.get(topic) ?? this.#find(topic);
     if (route === undefined) return false;
-    if (route === 'nameless') this.#refuse('topic');
-    else if (route.foreign) route.foreign.message(payload, nowUs);
-    else {
+    if (route === 'nameless') this.#refuse(topic, 'topic');
+    else if (route.foreign) {
+      const refused = route.foreign.message(payload, nowUs);
+      if (refused) this.#onRefused(topic, refused);
+    } else {
       const frame = decodeFrame(payload, this.#reused);
       if (frame.kind === 'samples') this.#onFrame(route.name, frame);
-      else if (frame.kind === 'refused') this.#refuse(frame.code);
+      else if (frame.kind === 'refused') this.#refuse(topic, frame.code);
       else this.#onOther(route.name, frame);
     }
     return true;
@@ -85,7 +97,8 @@ export class MessageSources {
     return sums;
   }
 
-  #refuse(cause: string): void {
+  #refuse(topic: string, cause: string): void {
+    this.#onRefused(topic, cause);
     this.framesRefused[cause] = (this.framesRefused[cause] ?? 0) + 1;
   }
 

@@ -22,7 +22,7 @@ const FIXED_BYTES = 9;
 const KINDS = { message: 1, acknowledged: 2 } as const;
 
 /** Bytes of the longest body: larger is damage, or a message that has no place here. */
-export const LARGEST_BODY_BYTES = 1 << 20;
+const LARGEST_BODY_BYTES = 1 << 20;
 
 /** @throws RangeError for a message beyond LARGEST_BODY_BYTES */
 export function encodeRecord(record: OutboxRecord): Buffer {

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { isSha256 } from '../../models/checks/sha256.ts';
 import { CHUNK_BYTES } from '../contracts/chunk.ts';
 import { ChunkMap } from '../update/chunk-map.ts';
 import { UpdateRefusalError } from '../update/refusal.ts';
 import { replaceFile, type UpdateDisk } from './update-disk.ts';
-
-const OBJECT = /^[0-9a-f]{64}$/;
 
 /** Chunks that gather before they are written, and how long they may wait for others: what a power cut costs at the most. */
 const FLUSH_CHUNKS = 16;
@@ -68,11 +67,11 @@ export class ObjectStore {
   /** Removes what nothing needs, and what a power cut has left beside an object that is whole. */
   async collect(needed: ReadonlySet<string>): Promise<void> {
     const names = await this.#disk.list(this.#folder);
-    const whole = new Set(names.filter((name) => OBJECT.test(name)));
+    const whole = new Set(names.filter((name) => isSha256(name)));
     for (const name of names) {
       const object = name.slice(0, 64);
       const isLeft = !needed.has(object) || (name !== object && whole.has(object));
-      if (OBJECT.test(object) && isLeft) await this.#disk.remove(join(this.#folder, name));
+      if (isSha256(object) && isLeft) await this.#disk.remove(join(this.#folder, name));
     }
   }
 }

@@ -1,7 +1,8 @@
-import { CsvDecoder } from './csv-decoder.ts';
-import type { ForeignHealth, OnForeignBlock } from './foreign-block.ts';
+import { CsvReader } from './csv-reader.ts';
+import { BlockWriter, type ForeignHealth, type OnForeignBlock } from './foreign-block.ts';
 import type { ForeignFormat } from './foreign-format.ts';
-import { JsonDecoder } from './json-decoder.ts';
+import { JsonReader } from './json-reader.ts';
+import { LineDecoder } from './line-decoder.ts';
 import { RawDecoder } from './raw-decoder.ts';
 
 /**
@@ -24,12 +25,7 @@ export interface ForeignDecoder {
 
 /** The decoder of a format; `onBlock` gets the samples, at the latest when the call that brought them returns. */
 export function createForeignDecoder(format: ForeignFormat, onBlock: OnForeignBlock): ForeignDecoder {
-  switch (format.format) {
-    case 'json':
-      return new JsonDecoder(format, onBlock);
-    case 'csv':
-      return new CsvDecoder(format, onBlock);
-    default:
-      return new RawDecoder(format, onBlock);
-  }
+  if (format.format !== 'json' && format.format !== 'csv') return new RawDecoder(format, onBlock);
+  const writer = new BlockWriter(format.channels, 'float32', onBlock);
+  return new LineDecoder(writer, format.format === 'json' ? new JsonReader(format, writer) : new CsvReader(format, writer));
 }

@@ -42,7 +42,7 @@ const raw = {
 
 const json = z.strictObject({
   format: z.literal('json'),
-  /** One path to the samples, or a path a channel; see `JsonDecoder`. */
+  /** One path to the samples, or a path a channel; see `JsonReader`. */
   path: paths,
   ...ranged,
 });

@@ -1,5 +1,5 @@
 import type { SampleFrame } from '../../firmware-bridge/codec/frame.ts';
-import { type ForeignBlock, type ForeignHealth, LARGEST_BLOCK } from './foreign-block.ts';
+import { type ForeignBlock, type ForeignHealth, type ForeignRefusal, LARGEST_BLOCK } from './foreign-block.ts';
 import { createForeignDecoder, type ForeignDecoder } from './foreign-decoder.ts';
 import type { ForeignFormat } from './foreign-format.ts';
 
@@ -68,9 +68,14 @@ export class ForeignStream {
     this.#arrive(nowUs, () => this.#decoder.push(chunk));
   }
 
-  /** Takes a whole message. `nowUs`: a monotonic clock, microseconds. */
-  message(payload: Uint8Array, nowUs: number): void {
+  /** Takes a whole message. `nowUs`: a monotonic clock, microseconds. @returns why a part of it was refused, undefined where it is all samples */
+  message(payload: Uint8Array, nowUs: number): ForeignRefusal | undefined {
+    const { malformed, wrongChannels, notFinite, tooLong } = this.health;
     this.#arrive(nowUs, () => this.#decoder.message(payload));
+    if (this.health.malformed > malformed) return 'malformed';
+    if (this.health.wrongChannels > wrongChannels) return 'wrongChannels';
+    if (this.health.notFinite > notFinite) return 'notFinite';
+    return this.health.tooLong > tooLong ? 'tooLong' : undefined;
   }
 
   /** The port was opened again, or the broker was away: how much is missing is not known, so another epoch begins. */

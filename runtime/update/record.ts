@@ -1,8 +1,8 @@
 import * as z from 'zod';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 import { targetSchema } from '../contracts/update.ts';
 
 const count = z.number().int().nonnegative();
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** Version of the file, and the only one that is read. */
 const FORMAT_VERSION = 1;
@@ -14,7 +14,7 @@ const REMEMBERED = 32;
 export const wantedSchema = z.strictObject({
   target: targetSchema,
   /** Digest and length of the target's file: a bundle's manifest.json, or an adapter. */
-  sha256,
+  sha256: sha256Schema,
   length: count,
 });
 export type Wanted = z.infer<typeof wantedSchema>;
@@ -28,13 +28,13 @@ const slotSchema = z.strictObject({
   /** Number of its target (see Target). */
   number: count,
   /** SHA-256 of the bundle's manifest. */
-  digest: sha256,
+  digest: sha256Schema,
   /** SHA-256 of all its files, the manifest included: what must stay in the store. */
-  objects: z.array(sha256),
+  objects: z.array(sha256Schema),
 });
 export type Slot = z.infer<typeof slotSchema>;
 
-const adapterSchema = z.strictObject({ deployment: z.string(), number: count, digest: sha256, base: sha256 });
+const adapterSchema = z.strictObject({ deployment: z.string(), number: count, digest: sha256Schema, base: sha256Schema });
 /** Deployment of an adapter that nobody pushed: the gateway learned it, or was installed with it. */
 export const OWN = '';
 
@@ -66,7 +66,7 @@ const recordSchema = z.strictObject({
       /** The withdrawn deployment whose place it takes: nothing is to be compared with that. */
       insteadOf: z.string().optional(),
       /** SHA-256 of the adapter whose place it takes, which lies in the store. */
-      replaces: sha256.optional(),
+      replaces: sha256Schema.optional(),
       /** Whether the candidate runs in this process, where it could bring it down. */
       probing: z.boolean(),
     })

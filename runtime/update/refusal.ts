@@ -1,3 +1,5 @@
+import { CodedRefusal } from '../../models/checks/refusal.ts';
+
 /**
  * Every reason for which an update comes to its end before it is confirmed. `final`: this deployment is not tried again; otherwise the next timestamp
  * lets the gateway look again. Names of attacks: The Update Framework 1.0.33, 1.5.2, and Uptane 2.1.
@@ -33,12 +35,4 @@ export const UPDATE_REFUSALS = {
 export type UpdateRefusalCode = keyof typeof UPDATE_REFUSALS;
 
 /** An update that goes no further: one line that says what and where. */
-export class UpdateRefusalError extends Error {
-  readonly code: UpdateRefusalCode;
-
-  constructor(code: UpdateRefusalCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'UpdateRefusalError';
-    this.code = code;
-  }
-}
+export class UpdateRefusalError extends CodedRefusal<UpdateRefusalCode> {}

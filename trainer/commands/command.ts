@@ -24,10 +24,11 @@ export interface Command {
 
 /** @throws Refusal usage/arguments */
 export function parseCommand(command: Command, argv: readonly string[]): ParsedArguments {
+  const options: Options = { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } };
   try {
     const parsed = parseArgs({
-      args: [...argv],
-      options: { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+      args: joinNegatives(argv, options),
+      options,
       allowPositionals: true,
       strict: true,
     });
@@ -36,8 +37,28 @@ export function parseCommand(command: Command, argv: readonly string[]): ParsedA
     }
     return parsed as ParsedArguments;
   } catch (cause) {
-    throw new Refusal('usage/arguments', `${(cause as Error).message.split('\n')[0]}; see tremolo ${command.verb} --help`, { cause });
+    throw new Refusal('usage/arguments', `${argumentMistake(cause as Error)}; see tremolo ${command.verb} --help`, { cause });
   }
+}
+
+/** `--rate -5` as `--rate=-5`: parseArgs takes the number for an option, and the verb could not say what is wrong with it. */
+function joinNegatives(argv: readonly string[], options: Options): string[] {
+  const joined: string[] = [];
+  for (const word of argv) {
+    const before = joined.at(-1);
+    const isValue = /^-\.?\d/.test(word) && before?.startsWith('--') && options[before.slice(2)]?.type === 'string';
+    if (isValue) joined[joined.length - 1] = `${before}=${word}`;
+    else joined.push(word);
+  }
+  return joined;
+}
+
+/** What parseArgs says, in our words: it names the option between quotes. */
+function argumentMistake({ message, ...cause }: Error & { code?: string }): string {
+  const option = /'(?:-\w, )?(-[^' ]*)/.exec(message)?.[1];
+  if (cause.code === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') return `there is no option ${option}`;
+  if (cause.code !== 'ERR_PARSE_ARGS_INVALID_OPTION_VALUE') return message.split('\n')[0];
+  return message.includes('does not take an argument') ? `${option} takes no value` : `${option} needs a value`;
 }
 
 /** A number option. @throws Refusal usage/number */

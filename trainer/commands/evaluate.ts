@@ -109,10 +109,7 @@ Measures the int8 graph of a bundle on all labelled recordings, or on the test p
 and what noise, gain, speed, lost channels, clipping and attacks do to it. With a split, three baselines are fitted on its other parts. To a novelty
 bundle, every label but that of its own recordings and normal is novel.
 
-${SELECTION_HELP.split('\n')
-  .filter((line) => !line.includes('none of these three'))
-  .join('\n')}
-                              (none of these three: on all labelled recordings, without baselines)
+${SELECTION_HELP.replace(/\(none of these three: .*\)/, '(none of these three: on all labelled recordings, without baselines)')}
   --novel KEY=VALUE           recordings beside these that the bundle should find new: AUROC of its novelty score
   --by KEY                    figures for each value of a field
   --quick                     decisions and time only
@@ -150,6 +147,7 @@ example: tremolo simulate --out plant --machines 20 --seconds 10
     const { onStage, end } = stageBars();
     const made = await evaluateBundle(await createOnnxruntimeEngine(), bundle, set, options, onStage, signal);
     end();
+    if (made.warning) process.stderr.write(`warning: ${made.warning}\n`);
     process.stdout.write(
       [
         `${made.bundle.name} ${made.bundle.digest.slice(0, 12)} on ${made.set}, ${made.part}: ${made.recordings} recordings, ${made.test.windows} windows`,

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { hostname, userInfo } from 'node:os';
 import { sha256 } from '../../models/bundle/bundle.ts';
+import { check, mistakesLine } from '../../models/checks/mistakes.ts';
 import { type Label, type LabelReceipt, labelReceiptSchema, labelSchema, TIERS } from '../../runtime/contracts/label.ts';
 import { type Diagnosis, diagnosisSchema } from '../../runtime/contracts/messages.ts';
 import { gatewayTopics, isTopicName } from '../../runtime/contracts/topics.ts';
@@ -67,7 +68,7 @@ function wishOf([, place, stream, name]: readonly string[], args: ParsedArgument
 /** @param decided the stream's last decision, where the label is about it */
 function labelOf(wish: Wish, subject: Label['subject'], decided: Diagnosis | undefined, args: ParsedArguments): Label {
   const verdict = wish.says === 'class' ? (decided?.decision === wish.class ? 'confirm' : 'correct') : wish.says;
-  const label = labelSchema.safeParse({
+  const label = check(labelSchema, {
     id: randomUUID(),
     stream: wish.stream,
     at: new Date().toISOString(),
@@ -77,8 +78,8 @@ function labelOf(wish: Wish, subject: Label['subject'], decided: Diagnosis | und
     verdict,
     ...(wish.class !== undefined && { class: wish.class }),
   });
-  if (label.success) return label.data;
-  throw new Refusal('usage/arguments', label.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; '));
+  if ('data' in label) return label.data;
+  throw new Refusal('usage/arguments', mistakesLine(label.mistakes, 'label'));
 }
 
 const ANSWERS: Record<LabelReceipt['outcome'], string> = {

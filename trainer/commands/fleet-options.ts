@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import * as z from 'zod';
+import { check, optionMistakes } from '../../models/checks/mistakes.ts';
 import type { BrokerConfiguration } from '../../runtime/io/configuration.ts';
 import { fileSetting } from '../../runtime/io/secret-file.ts';
 import { Repository } from '../fleet/repository.ts';
@@ -41,7 +42,7 @@ const brokerSchema = z.strictObject({
 
 /** @throws Refusal usage/broker with every mistake */
 export function brokerOption(args: ParsedArguments): BrokerConfiguration {
-  const parsed = brokerSchema.safeParse({
+  const broker = check(brokerSchema, {
     url: textOption(args, 'broker') ?? 'mqtt://127.0.0.1:1883',
     protocolVersion: 4,
     qos: 1,
@@ -51,12 +52,11 @@ export function brokerOption(args: ParsedArguments): BrokerConfiguration {
     username: textOption(args, 'username'),
     passwordFile: textOption(args, 'password-file'),
   });
-  if (!parsed.success)
-    throw new Refusal('usage/broker', parsed.error.issues.map(({ path, message }) => `--${path.join('.')}: ${message}`).join('; '));
-  const { cert, key, username, passwordFile } = parsed.data;
+  if ('mistakes' in broker) throw new Refusal('usage/broker', optionMistakes(broker.mistakes));
+  const { cert, key, username, passwordFile } = broker.data;
   if ((cert === undefined) !== (key === undefined)) throw new Refusal('usage/broker', '--cert and --key go together');
   if (passwordFile !== undefined && username === undefined) throw new Refusal('usage/broker', '--password-file needs --username');
-  return parsed.data;
+  return broker.data;
 }
 
 export function rateOption(args: ParsedArguments): number {

@@ -93,6 +93,9 @@ async function change(
   return changed.rollout;
 }
 
+/** What is done with the repository. */
+const ACTIONS = ['status', 'pause', 'resume', 'abort', 'rollback'];
+
 export const fleet: Command = {
   verb: 'fleet',
   summary: 'see what gateways run; pause, resume, abort or roll back a push',
@@ -125,6 +128,8 @@ example: tremolo fleet status --json
     const [action, id, ...more] = args.positionals;
     if (action === 'label') return sendLabel(args);
     if (more.length > 0) throw new Refusal('usage/arguments', `${more.join(' ')} is one argument too many; see tremolo fleet --help`);
+    if (!ACTIONS.includes(action ?? ''))
+      throw new Refusal('usage/arguments', `write fleet ${ACTIONS.join(', ')} or label; see tremolo fleet --help`);
     const repository = await openRepository(args);
     const reason = textOption(args, 'reason');
     switch (action) {
@@ -147,7 +152,7 @@ example: tremolo fleet status --json
         await change(repository, name, isOpen, (rollout) => withdraw(rollout, 'aborted', reason ?? 'aborted by hand', Date.now()));
         return showRollout(repository, name, args, signal, hasGoneBack);
       }
-      case 'rollback': {
+      default: {
         // No rollout's name has a slash.
         if (id?.includes('/')) return rollbackGateways(repository, id, args, signal);
         const newest = (await readRollouts(repository)).filter((rollout) => rollout.status === 'finished').at(-1);
@@ -160,8 +165,6 @@ example: tremolo fleet status --json
         );
         return showRollout(repository, known, args, signal, hasGoneBack);
       }
-      default:
-        throw new Refusal('usage/arguments', 'write fleet status, pause, resume, abort, rollback or label; see tremolo fleet --help');
     }
   },
 };

@@ -78,17 +78,26 @@ function warnOfAbsent(gateways: readonly string[], watch: GatewayWatch): void {
   }
 }
 
-/** The rollout that the command is about: a new one on disk, or the one to resume. Undefined after a dry run, which has printed it. */
-async function rolloutOf(args: ParsedArguments, repository: Repository): Promise<Rollout | undefined> {
+/** What to push and to whom, or which rollout to resume. @throws Refusal usage/arguments */
+function wishOf(args: ParsedArguments): { resume: string } | { path: string; to: string } {
   const id = textOption(args, 'resume');
   const [path] = args.positionals;
   if (id !== undefined) {
     const other = path ?? Object.keys(NEW_PUSH).find((name) => args.values[name] !== undefined);
     if (other) throw new Refusal('usage/arguments', `${id} goes on as it was begun; leave out ${path ?? `--${other}`}`);
-    return resumeRollout(repository, id);
+    return { resume: id };
   }
   const to = textOption(args, 'to');
   if (!path || !to) throw new Refusal('usage/arguments', 'name what to push and --to whom; see tremolo push --help');
+  return { path, to };
+}
+
+/** A new rollout on disk; undefined after a dry run, which has printed it. */
+async function newRollout(
+  args: ParsedArguments,
+  repository: Repository,
+  { path, to }: { path: string; to: string },
+): Promise<Rollout | undefined> {
   const selector = parseSelector(to);
   const cargo = await readCargo(path, { stream: textOption(args, 'stream'), adapt: args.values.adapt === true });
   const [broker, sites] = [brokerOption(args), await repository.sites()];
@@ -199,8 +208,9 @@ example: tremolo push bundle --to 'plant-1/*' --waves 1,10%,100%`,
   options: { ...FLEET_OPTIONS, ...NEW_PUSH, resume: { type: 'string' }, 'dry-run': { type: 'boolean' } },
   positionals: 1,
   async run(args, signal) {
+    const wish = wishOf(args);
     const repository = await openRepository(args);
-    const rollout = await rolloutOf(args, repository);
+    const rollout = 'resume' in wish ? await resumeRollout(repository, wish.resume) : await newRollout(args, repository, wish);
     if (!rollout) return { dryRun: true };
     process.stderr.write(`${rollout.deployment}: goes on without this command with tremolo push --resume ${rollout.deployment}\n`);
     return showRollout(repository, rollout.deployment, args, signal, ({ status }) => status === 'finished');

@@ -97,7 +97,7 @@ function memoryOption(args: ParsedArguments): number | undefined {
 }
 
 /** What a training reached, for people. */
-export function trainLines(result: PipelineResult, out: string): string[] {
+function trainLines(result: PipelineResult, out: string): string[] {
   const { stages, evaluation, baselines, gate, split, validation, bundle, params, bytes } = result;
   const { test } = evaluation;
   const scores = ([name, one]: [string, { accuracy: number; balancedAccuracy: number; macroF1: number }]) =>

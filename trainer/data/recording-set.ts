@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, relative, resolve } from 'node:path';
 import * as z from 'zod';
+import { check, mistakesLine } from '../../models/checks/mistakes.ts';
 import { Refusal } from '../refusal.ts';
 import { pagedReader, type ReadSamples } from './pages.ts';
 import { globToRegExp } from './relabel.ts';
@@ -47,6 +48,9 @@ export interface RecordingSet {
   readonly recordings: readonly RecordingEntry[];
 }
 
+/** Mistakes of a dataset.json that a refusal names: a program writes them, and the same one for each recording. */
+const NAMED_MISTAKES = 5;
+
 /** Reads dataset.json of a recording set. @throws Refusal data/set */
 export async function openRecordingSet(folder: string): Promise<RecordingSet> {
   const path = join(folder, 'dataset.json');
@@ -57,13 +61,15 @@ export async function openRecordingSet(folder: string): Promise<RecordingSet> {
     const why = cause instanceof SyntaxError ? 'is not JSON' : `cannot be read (${(cause as NodeJS.ErrnoException).code})`;
     throw new Refusal('data/set', `${path} ${why}; name the folder of a recording set`, { cause });
   }
-  const parsed = setSchema.safeParse(raw);
-  if (!parsed.success) {
-    const mistakes = parsed.error.issues.slice(0, 5).map(({ path: at, message }) => `${at.join('.')}: ${message}`);
-    throw new Refusal('data/set', `${path}: ${mistakes.join('; ')}`);
+  const checked = check(setSchema, raw);
+  if ('mistakes' in checked) {
+    const more = checked.mistakes.length - NAMED_MISTAKES;
+    const line = mistakesLine(checked.mistakes.slice(0, NAMED_MISTAKES), 'top level');
+    throw new Refusal('data/set', `${path}: ${line}${more > 0 ? `; and ${more} more` : ''}`);
   }
-  checkEntries(path, parsed.data.recordings);
-  return { name: parsed.data.name, folder, recordings: parsed.data.recordings };
+  const { name, recordings } = checked.data;
+  checkEntries(path, recordings);
+  return { name, folder, recordings };
 }
 
 /** What a schema of single fields cannot say. @throws Refusal data/set */

@@ -3,9 +3,9 @@ import { pagedReader, type ReadSamples } from './pages.ts';
 import type { Recording, RecordingEntry } from './recording-set.ts';
 
 /** Suppression of everything from half the lower rate upwards, in decibels. */
-export const STOP_BAND_DB = 80;
+const STOP_BAND_DB = 80;
 /** Where the pass band ends, as a share of half the lower rate. */
-export const PASS_BAND = 0.9;
+const PASS_BAND = 0.9;
 /** Bound on both terms of the ratio of rates: a table of filters has a row for each of the first. */
 const LARGEST_TERM = 10_000;
 /** Values of a page of what was resampled: fewer than of a file's, for a value costs a hundred times as much to make. */

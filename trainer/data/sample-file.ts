@@ -113,6 +113,6 @@ export class SampleFile {
 }
 
 /** Bytes of one moment of a recording: all its channels. */
-export function bytesPerRow({ n_channels: channels, dtype }: RecordingEntry): number {
+function bytesPerRow({ n_channels: channels, dtype }: RecordingEntry): number {
   return channels * (dtype === 'int16' ? 2 : 4);
 }

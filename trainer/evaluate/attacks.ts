@@ -9,9 +9,9 @@ import { argmaxRows } from './metrics.ts';
 import { balancedSample, pickWindows } from './sampling.ts';
 
 /** Largest change of a sample, as a share of its channel's RMS in the window. */
-export const ATTACK_BUDGETS: readonly number[] = [0.001, 0.003, 0.01, 0.03, 0.1];
+const ATTACK_BUDGETS: readonly number[] = [0.001, 0.003, 0.01, 0.03, 0.1];
 /** Windows that are attacked. */
-export const ATTACK_WINDOWS = 200;
+const ATTACK_WINDOWS = 200;
 const PGD_STEPS = 10;
 /** A step of PGD as a multiple of budget / steps: far enough to cross the ball and come back (Madry et al. 2018). */
 const PGD_STRIDE = 2.5;

@@ -1,5 +1,5 @@
 /** Bins of the calibration error (Guo et al. 2017). */
-export const CALIBRATION_BINS = 15;
+const CALIBRATION_BINS = 15;
 
 /** Temperatures that are looked at: beyond them, probabilities are all certain or all alike. */
 const COLDEST = 1e-2;

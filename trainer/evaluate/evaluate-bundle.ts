@@ -53,6 +53,8 @@ export interface BundleEvaluation extends Evaluation {
   readonly set: string;
   /** What was evaluated on, for people. */
   readonly part: string;
+  /** Why the figures may flatter: the bundle may know some of the recordings. */
+  readonly warning?: string;
   readonly recordings: number;
   readonly classes: readonly string[];
   readonly by?: readonly ({ readonly value: string } & TestFigures)[];
@@ -119,6 +121,7 @@ export async function evaluateBundle(
       bundle: { name: manifest.name, digest: bundle.digest },
       set: set.name,
       part: there > MOST_DECIDED ? `${part}, ${labels.length} of its ${there} windows` : part,
+      ...mayKnow(manifest, set, part),
       recordings: new Set(recordings).size,
       classes,
       ...evaluation,
@@ -140,6 +143,14 @@ export async function evaluateBundle(
   } finally {
     await decider.release();
   }
+}
+
+/** A bundle remembers the name of the set that it learned from and how that was split, no recordings: the same name is a suspicion. */
+function mayKnow({ name, lineage }: Manifest, set: RecordingSet, part: string): { warning?: string } {
+  if (lineage.set !== set.name || lineage.split === part) return {};
+  return {
+    warning: `${name} was trained on a set called ${set.name} (${lineage.split}): what it has seen of these recordings flatters it; measure with the same split, or on others`,
+  };
 }
 
 async function openForEvaluation(folder: string, quick: boolean): Promise<{ bundle: Bundle; network?: TrainedNetwork }> {

@@ -1,7 +1,7 @@
 import type { Smoothed } from './smoothing.ts';
 
 /** Share of faulty decisions that must be found. */
-export const FAULT_RECALL = 0.99;
+const FAULT_RECALL = 0.99;
 
 export interface FalseAlarms {
   /** A decision is `normal` where P(normal) is at least this. */

@@ -3,7 +3,7 @@ import { FourierTransform, nextPowerOfTwo } from './fourier.ts';
 /** Statistics of one channel of a window. */
 export const STATISTICS = ['rms', 'skewness', 'kurtosis', 'crest', 'shape'] as const;
 /** Log band powers of one channel. */
-export const BANDS = 32;
+const BANDS = 32;
 /** Features a channel. */
 export const SIGNAL_FEATURES = STATISTICS.length + BANDS;
 

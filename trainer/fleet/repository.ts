@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Metadata, MetaFile, type Root, Snapshot, type TargetFile, Targets, Timestamp } from '@tufjs/models';
+import { isSha256 } from '../../models/checks/sha256.ts';
 import { SIGNED_AT, siteRole } from '../../runtime/contracts/update.ts';
 import { type Lock, tryLock, withLock } from '../../runtime/io/lock.ts';
 import { readIfThere, writeWhole } from '../../runtime/io/whole-file.ts';
@@ -126,7 +127,7 @@ export class Repository {
    * outside: nothing else in the folder can be reached by it.
    */
   async readPart(name: string, from: number, length: number): Promise<ObjectPart | undefined> {
-    const isObject = /^[0-9a-f]{64}$/.test(name);
+    const isObject = isSha256(name);
     if (!isObject && !SERVED.test(name)) return undefined;
     const file = await open(isObject ? join(this.folder, 'objects', name) : this.#path(name), 'r').catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT') return undefined;

@@ -1,10 +1,10 @@
 import * as z from 'zod';
+import { sha256Schema } from '../../models/checks/sha256.ts';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import { thresholdsSchema, UPDATE_PHASES, type UpdatePhase, type UpdateState } from '../../runtime/contracts/update.ts';
 
 const count = z.number().int().nonnegative();
 const share = z.number().min(0).max(1);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
 
 /** What one gateway made of it so far. */
 const deviceSchema = z.strictObject({
@@ -35,14 +35,20 @@ export const rolloutSchema = z.strictObject({
   number: z.number().int().positive(),
   createdAt: z.iso.datetime(),
   target: z.discriminatedUnion('kind', [
-    z.strictObject({ kind: z.literal('bundle'), sha256, bytes: count, parts: z.array(z.enum(['core', 'adapt'])) }),
-    z.strictObject({ kind: z.literal('adapter'), sha256, bytes: count, base: sha256, stream: z.string().refine(isTopicName) }),
+    z.strictObject({ kind: z.literal('bundle'), sha256: sha256Schema, bytes: count, parts: z.array(z.enum(['core', 'adapt'])) }),
+    z.strictObject({
+      kind: z.literal('adapter'),
+      sha256: sha256Schema,
+      bytes: count,
+      base: sha256Schema,
+      stream: z.string().refine(isTopicName),
+    }),
   ]),
   thresholds: thresholdsSchema,
   budgetBytes: z.number().int().positive(),
   platforms: z.array(z.string()),
   /** Everything that a gateway may ask for because of this push, and its bytes. */
-  objects: z.record(sha256, count),
+  objects: z.record(sha256Schema, count),
   rules: z.strictObject({
     /** Share of a group that must have confirmed before the next begins. */
     success: share,

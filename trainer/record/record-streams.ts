@@ -55,6 +55,8 @@ export async function recordStreams(
       (stream, frame) => {
         if (frame.kind === 'description') recorderOf(stream).describe(frame.channels);
       },
+      // Counted in framesRefused.
+      () => {},
     );
     let failure: Error | undefined;
     let trouble = '';

@@ -3,7 +3,8 @@ import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { FILES, readBundle } from '../../models/bundle/bundle.ts';
-import { readConfiguration } from '../../runtime/io/configuration.ts';
+import { optionMistakes } from '../../models/checks/mistakes.ts';
+import { checkConfiguration } from '../../runtime/io/configuration.ts';
 import { VERSION } from '../../runtime/version.ts';
 import { Refusal } from '../refusal.ts';
 import { PACK_TARGETS, type PackTarget, type PackTargetName } from './pack-targets.ts';
@@ -37,11 +38,17 @@ const WASM_FILES = ['tfjs-backend-wasm.wasm', 'tfjs-backend-wasm-simd.wasm'];
  * Makes the folder that is copied to a gateway: programs, bundle, native libraries of one platform, identity, unit and install script. All of it
  * or nothing.
  *
- * @throws Refusal pack/occupied, pack/node, pack/natives
- * @throws BundleRefusal, ConfigurationRefusal where the bundle or a name is refused
+ * @throws Refusal usage/arguments, pack/occupied, pack/node, pack/natives
+ * @throws BundleRefusal where the bundle is refused
  */
 export async function packGateway(options: PackOptions): Promise<Packed> {
   const target: PackTarget = PACK_TARGETS[options.target];
+  const { site, gateway, broker } = options;
+  const settings = { site, gateway, bundle: './bundle', broker: { url: broker }, engine: target.engine };
+  const checked = checkConfiguration('.', settings);
+  // Each of them is an option of the command: broker.url is --broker.
+  if ('mistakes' in checked)
+    throw new Refusal('usage/arguments', optionMistakes(checked.mistakes.map(({ at, message }) => ({ at: at.slice(0, 1), message }))));
   const out = resolve(options.out);
   await refuseOccupied(out);
   await mkdir(dirname(out), { recursive: true });
@@ -55,12 +62,7 @@ export async function packGateway(options: PackOptions): Promise<Packed> {
     await copyNatives(target, join(folder, 'app', 'native'));
     const bundle = await copyBundle(resolve(options.bundle), join(folder, 'bundle'));
     if (options.node) await copyNode(options.node, options.target, target, folder);
-    const { site, gateway, broker } = options;
-    await writeFile(
-      join(folder, 'gateway.yaml'),
-      stringify({ site, gateway, bundle: './bundle', broker: { url: broker }, engine: target.engine }),
-    );
-    await readConfiguration(join(folder, 'gateway.yaml'));
+    await writeFile(join(folder, 'gateway.yaml'), stringify(settings));
     await mkdir(join(folder, 'trust'));
     await writeFile(join(folder, 'trust', 'README.txt'), TRUST_PLACEHOLDER);
     await writeFile(join(folder, 'tremolo.service'), serviceUnit(options.node !== undefined));

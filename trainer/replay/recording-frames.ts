@@ -4,7 +4,7 @@ import type { Recording } from '../data/recording-set.ts';
 const LARGEST_CODE = 32_767;
 
 /** Samples in one frame, per channel: what the simulated devices send. */
-export const FRAME_SAMPLES = 64;
+const FRAME_SAMPLES = 64;
 
 /**
  * A recording as the frames that a device would have sent. int16 recordings give the very codes that were stored; float32 ones are counts of the

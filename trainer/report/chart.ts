@@ -1,7 +1,7 @@
 import { isNumber } from './format.ts';
 import { html, type Markup } from './html.ts';
 
-export const WIDTH = 360;
+const WIDTH = 360;
 const MARGIN = { left: 44, right: 14, top: 16, bottom: 38 };
 /** More points than a chart has room for only make the file longer. */
 const MOST_POINTS = 180;

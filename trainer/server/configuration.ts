@@ -3,7 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import * as z from 'zod';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import { brokerSchema } from '../../runtime/io/configuration.ts';
-import { readYaml, YamlMistakes } from '../../runtime/io/yaml-file.ts';
+import { readYaml } from '../../runtime/io/yaml-file.ts';
 import { Refusal } from '../refusal.ts';
 import { parseDuration } from '../train/settings.ts';
 
@@ -11,7 +11,7 @@ const share = z.number().min(0).max(1);
 const count = z.number().int().positive();
 const duration = (fallback: string) =>
   z
-    .string()
+    .string('must be a time such as 90s, 10m or 1h')
     .default(fallback)
     .transform((text, context) => {
       const seconds = parseDuration(text);
@@ -91,10 +91,5 @@ export type ServerConfiguration = z.output<ReturnType<typeof serverSchema>>;
 
 /** @throws Refusal server/configuration with every mistake and its line */
 export async function readServerConfiguration(path: string): Promise<ServerConfiguration> {
-  try {
-    return await readYaml(path, serverSchema(dirname(resolve(path))) as z.ZodType<ServerConfiguration>);
-  } catch (cause) {
-    if (cause instanceof YamlMistakes) throw new Refusal('server/configuration', cause.message, { cause });
-    throw cause;
-  }
+  return readYaml(path, serverSchema(dirname(resolve(path))), (line, cause) => new Refusal('server/configuration', line, { cause }));
 }

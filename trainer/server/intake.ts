@@ -137,7 +137,14 @@ export function arrivalOf(topic: string, bytes: Uint8Array): Arrival | undefined
     if (kind === 'labelled') {
       const { label } = labelReceiptSchema.parse(said);
       if (label.stream !== origin.stream) return undefined;
-      return { ...origin, kind: 'label', id: label.id, atMs: Date.parse(label.at), pseudonym: label.annotator, body: JSON.stringify(label) };
+      return {
+        ...origin,
+        kind: 'label',
+        id: label.id,
+        atMs: Date.parse(label.at),
+        pseudonym: label.annotator,
+        body: JSON.stringify(label),
+      };
     }
     const { evidence, ...signal } = driftSignalSchema.parse(said);
     return {

@@ -14,7 +14,7 @@ export interface LatencyOptions {
   readonly rounds: number;
 }
 
-export const DEFAULT_LATENCY: LatencyOptions = { batch: 1, rounds: 41 };
+const DEFAULT_LATENCY: LatencyOptions = { batch: 1, rounds: 41 };
 
 /** Medians over the rounds, for one call of `batch` windows. */
 export interface Latency {

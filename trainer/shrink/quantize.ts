@@ -97,7 +97,7 @@ export interface MeasuredQuantizationOptions {
   readonly allowedDifference: number;
 }
 
-export const DEFAULT_MEASURED_QUANTIZATION: MeasuredQuantizationOptions = {
+const DEFAULT_MEASURED_QUANTIZATION: MeasuredQuantizationOptions = {
   weightBits: 7,
   sparsity: 0,
   methods: [MINMAX, { kind: 'percentile', percentile: 99.9 }, { kind: 'percentile', percentile: 99.99 }, { kind: 'entropy' }],

@@ -111,7 +111,8 @@ export function checkDriftSet(workspace: Workspace): void {
   for (const entry of request.driftSet?.recordings ?? []) {
     const refuse = (what: string) => new Refusal('usage/drift-set', `--drift-set: ${entry.file} ${what}`);
     checkAlike(entry, workspace, refuse);
-    if (entry.sha256 !== undefined && trained.has(entry.sha256)) throw refuse('is trained on as well; record machines that training has not seen');
+    if (entry.sha256 !== undefined && trained.has(entry.sha256))
+      throw refuse('is trained on as well; record machines that training has not seen');
     const { count } = windowGrid({ entry, length: Math.floor((entry.n_samples * sampleRateHz) / entry.sample_rate_hz) }, WINDOW, stride);
     const least = 2 * REFERENCE_WINDOWS;
     if (count < least) throw refuse(`has ${count} windows where ${least} are needed; record longer`);

@@ -7,7 +7,7 @@ import type { TrainingChoice } from './settings.ts';
 import { type TrainSettings, trainNetwork } from './train-network.ts';
 
 /** What `--search` looks through: the student's training. */
-export const RECIPE_SPACE = {
+const RECIPE_SPACE = {
   learningRate: logUniform(1e-4, 5e-3),
   weightDecay: logUniform(1e-3, 0.5),
   mask: uniform(0, 0.6),
@@ -17,7 +17,7 @@ export const RECIPE_SPACE = {
 };
 
 /** Steps of the longest training; the first rung has a sixteenth. */
-export const SEARCH_STEPS = 800;
+const SEARCH_STEPS = 800;
 /** Settings that are right equally often differ in how sure they are. */
 const LOSS_WEIGHT = 0.01;
 

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { EVIDENCE_KINDS } from '../../runtime/contracts/drift.ts';
-import { readYaml, YamlMistakes } from '../../runtime/io/yaml-file.ts';
+import { readYaml } from '../../runtime/io/yaml-file.ts';
 import { Refusal } from '../refusal.ts';
 import { ENGINE_NAMES, PRECISIONS } from './engines.ts';
 import { DEFAULT_DISTILLATION, DEFAULT_SETTINGS } from './train-network.ts';
@@ -47,7 +47,7 @@ export function parseDuration(text: string): number | undefined {
   return match ? Number(match[1]) * { s: 1, m: 60, h: 3600 }[match[2] as 's' | 'm' | 'h'] : undefined;
 }
 
-const duration = z.string().transform((text, context) => {
+const duration = z.string('must be a time such as 90s, 8m or 1h').transform((text, context) => {
   const seconds = parseDuration(text);
   if (seconds !== undefined && seconds > 0) return seconds;
   context.addIssue(`"${text}" is no duration; write 90s, 8m or 1h`);
@@ -60,7 +60,7 @@ export function parseBytes(text: string): number | undefined {
   return match ? Number(match[1]) * { M: 2 ** 20, G: 2 ** 30 }[match[2] as 'M' | 'G'] : undefined;
 }
 
-const bytes = z.string().transform((text, context) => {
+const bytes = z.string('must be a size such as 600M or 2G').transform((text, context) => {
   const size = parseBytes(text);
   if (size !== undefined && size > 0) return size;
   context.addIssue(`"${text}" is no size; write 600M or 2G`);
@@ -68,7 +68,7 @@ const bytes = z.string().transform((text, context) => {
 });
 
 /** A train.yaml. */
-export const settingsSchema = z.strictObject({
+const settingsSchema = z.strictObject({
   /** Which recordings, as the options of the command line say it. */
   data: z
     .strictObject({
@@ -139,12 +139,7 @@ export type PipelineChoices = z.infer<typeof settingsSchema>;
 
 /** Reads a train.yaml. @throws Refusal train/settings with every mistake and its line, in one line */
 export async function readSettings(path: string): Promise<PipelineChoices> {
-  try {
-    return await readYaml(path, settingsSchema);
-  } catch (cause) {
-    if (!(cause instanceof YamlMistakes)) throw cause;
-    throw new Refusal('train/settings', cause.message, { cause });
-  }
+  return readYaml(path, settingsSchema, (line, cause) => new Refusal('train/settings', line, { cause }));
 }
 
 export const DEFAULT_CHOICES: PipelineChoices = settingsSchema.parse({});

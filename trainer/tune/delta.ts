@@ -14,9 +14,9 @@ export interface MergeDelta {
 }
 
 /** Rounding weights anew moves every logit a little; more than this is no rounding. */
-export const LARGEST_RELATIVE_DELTA = 0.1;
+const LARGEST_RELATIVE_DELTA = 0.1;
 /** Share of the windows that may be decided otherwise. */
-export const LARGEST_CHANGED_SHARE = 0.01;
+const LARGEST_CHANGED_SHARE = 0.01;
 
 /** Both: [windows, classes]. */
 export function mergeDelta(merged: Float32Array, reference: Float32Array, classes: number): MergeDelta {

@@ -1,11 +1,12 @@
 import * as z from 'zod';
+import { check, mistakesLine } from '../../checks/mistakes.ts';
+import { sha256Schema } from '../../checks/sha256.ts';
 import { BundleRefusal } from './refusal.ts';
 
 /** Version of the bundle format that this program writes, and the only one it reads. */
 export const FORMAT_VERSION = 1;
 
 const positive = z.number().int().positive();
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'is not a SHA-256 in lower-case hexadecimal');
 /** A plain name: no folder, no way out of one. */
 const fileName = z.string().regex(/^[a-z0-9][a-z0-9.-]*$/, 'is not a plain file name');
 const tokens = z
@@ -99,7 +100,7 @@ const leavesSchema = z.strictObject({
   names: z.enum(['stream', 'pseudonym']),
 });
 
-const filesSchema = z.record(fileName, z.strictObject({ bytes: z.number().int().nonnegative(), sha256 }));
+const filesSchema = z.record(fileName, z.strictObject({ bytes: z.number().int().nonnegative(), sha256: sha256Schema }));
 
 export const manifestSchema = z.strictObject({
   formatVersion: z.literal(FORMAT_VERSION),
@@ -144,7 +145,7 @@ export const manifestSchema = z.strictObject({
     })
     .optional(),
   /** SHA-256 over the deciding graph and the weight file: adapters and the adaptation graph fit this base and no other. */
-  base: sha256,
+  base: sha256Schema,
   decision: decisionSchema.optional(),
   dual: dualSchema.optional(),
   /** Absent where there was too little to calibrate on: a gateway then has thresholds of its own. */
@@ -160,7 +161,7 @@ export const manifestSchema = z.strictObject({
     set: z.string(),
     split: z.string(),
     seed: z.number().int(),
-    parent: sha256.optional(),
+    parent: sha256Schema.optional(),
   }),
   /** What the bundle reached on its test part, as measured when it was made. */
   measured: z.strictObject({ accuracy: z.number(), balancedAccuracy: z.number(), macroF1: z.number(), windows: z.number().int() }),
@@ -184,10 +185,7 @@ export function parseManifest(text: string): Manifest {
   if (typeof version === 'number' && version !== FORMAT_VERSION) {
     throw new BundleRefusal('bundle/version', `manifest.json has format version ${version}; this program reads ${FORMAT_VERSION}`);
   }
-  const parsed = manifestSchema.safeParse(raw);
-  if (!parsed.success) {
-    const mistakes = parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'manifest'}: ${message}`);
-    throw new BundleRefusal('bundle/manifest', `manifest.json: ${mistakes.join('; ')}`);
-  }
-  return parsed.data;
+  const checked = check(manifestSchema, raw);
+  if ('data' in checked) return checked.data;
+  throw new BundleRefusal('bundle/manifest', `manifest.json: ${mistakesLine(checked.mistakes, 'manifest')}`);
 }

@@ -1,3 +1,5 @@
+import { CodedRefusal } from '../../checks/refusal.ts';
+
 /** Every reason for which a bundle, or a part of one, is refused. */
 export const BUNDLE_REFUSALS = {
   'bundle/missing': 'a file or folder that should be there is not',
@@ -30,12 +32,4 @@ const OF_THE_FOLDER: ReadonlySet<BundleRefusalCode> = new Set([
 export const isOfTheFolder = ({ code }: BundleRefusal): boolean => OF_THE_FOLDER.has(code);
 
 /** A bundle that is refused: one line that says what, where and what to do. */
-export class BundleRefusal extends Error {
-  readonly code: BundleRefusalCode;
-
-  constructor(code: BundleRefusalCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'BundleRefusal';
-    this.code = code;
-  }
-}
+export class BundleRefusal extends CodedRefusal<BundleRefusalCode> {}

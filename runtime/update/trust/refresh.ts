@@ -1,4 +1,5 @@
 import type { MetaFile } from '@tufjs/models';
+import { isSha256 } from '../../../models/checks/sha256.ts';
 import { siteRole, type Target, targetSchema } from '../../contracts/update.ts';
 import { TrustRefusal } from './refusal.ts';
 import { LARGEST_METADATA_BYTES, TrustedMetadata, type TrustRecord } from './trusted-metadata.ts';
@@ -105,7 +106,7 @@ export class UpdateTrust {
         refusals.push(
           new TrustRefusal('update/wrong-target', `${name}.json: target "${path}" lies outside of what the role is trusted with`),
         );
-      else if (!target.success || !/^[0-9a-f]{64}$/.test(sha256) || !Number.isSafeInteger(length))
+      else if (!target.success || !isSha256(sha256) || !Number.isSafeInteger(length))
         refusals.push(
           new TrustRefusal(
             'update/metadata',

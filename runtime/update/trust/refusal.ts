@@ -1,3 +1,5 @@
+import { CodedRefusal } from '../../../models/checks/refusal.ts';
+
 /** Every reason for which signed metadata, or what it names, is refused; those that are attacks carry the name that The Update Framework gives them. */
 export const TRUST_REFUSALS = {
   'update/metadata': 'a metadata file is not JSON, or is not of the form that the specification and this gateway ask for',
@@ -16,12 +18,4 @@ export const TRUST_REFUSALS = {
 export type TrustRefusalCode = keyof typeof TRUST_REFUSALS;
 
 /** Metadata or a target that is refused: one line that says what, where and what to do. What was trusted before still is. */
-export class TrustRefusal extends Error {
-  readonly code: TrustRefusalCode;
-
-  constructor(code: TrustRefusalCode, message: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = 'TrustRefusal';
-    this.code = code;
-  }
-}
+export class TrustRefusal extends CodedRefusal<TrustRefusalCode> {}

@@ -70,7 +70,7 @@ describe('tremolo data', () => {
       [['import', source, ...out, '--colour', 'red'], /^usage\/arguments: .*--colour/],
       [['import', source, ...out], /^import\/rate: /],
       [['import', source, ...out, '--rate', 'fast'], /^usage\/number: --rate is "fast"/],
-      [['import', source, ...out, '--rate', '1', '--dtype', 'int8'], /^usage\/mapping: --dtype: /],
+      [['import', source, ...out, '--rate', '1', '--dtype', 'int8'], /^usage\/mapping: --dtype must be float32 or int16/],
       [
         ['import', source, ...out, '--rate', '1', '--format', 'xls', '--pattern', '['],
         /^usage\/mapping: .*--format: .*--pattern: |--pattern: .*--format: /,

@@ -381,7 +381,7 @@ speed: 3
       /line 6, csv\.delimiter: /,
       /line 8, files\.0\.rate: /,
       /files\.1\.match: /,
-      /"speed"/,
+      /line 10, speed: is no key here; there are label, /,
     ]) {
       expect(message).toMatch(part);
     }

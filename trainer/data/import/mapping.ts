@@ -1,6 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { LineCounter, parseDocument } from 'yaml';
 import * as z from 'zod';
+import { check, optionMistakes } from '../../../models/checks/mistakes.ts';
+import { readYaml } from '../../../runtime/io/yaml-file.ts';
 import { Refusal } from '../../refusal.ts';
 import { FORMAT_FIELDS } from '../recording-set.ts';
 
@@ -84,47 +84,14 @@ export type Mapping = z.infer<typeof schema>;
 /** What may be said of a single file. */
 export type FileRules = Pick<Mapping, keyof typeof ofFile>;
 
-function mistakesOf(error: z.ZodError): { at: PropertyKey[]; message: string }[] {
-  return error.issues.map((issue) => {
-    // Of a union zod tells what is wrong with each member; the one that got furthest is what was meant. Of a key it tells in a level below.
-    let inner: z.core.$ZodIssue | undefined;
-    if (issue.code === 'invalid_union') inner = issue.errors.flat().sort((a, b) => b.path.length - a.path.length)[0];
-    if (issue.code === 'invalid_key') [inner] = issue.issues;
-    return inner && (inner.path.length > 0 || inner.code === 'custom')
-      ? { at: [...issue.path, ...inner.path], message: inner.message }
-      : { at: issue.path, message: issue.message };
-  });
-}
-
 /** Checks a mapping that was put together from options. @throws Refusal usage/mapping with all mistakes */
 export function checkMapping(value: unknown): Mapping {
-  const parsed = schema.safeParse(value);
-  if (parsed.success) return parsed.data;
-  throw new Refusal(
-    'usage/mapping',
-    mistakesOf(parsed.error)
-      .map(({ at, message }) => `--${at.join('.')}: ${message}`)
-      .join('; '),
-  );
+  const checked = check(schema, value);
+  if ('data' in checked) return checked.data;
+  throw new Refusal('usage/mapping', optionMistakes(checked.mistakes));
 }
 
 /** Reads a mapping file. @throws Refusal import/map with every mistake and its line */
 export async function readMapping(path: string): Promise<Mapping> {
-  const text = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    throw new Refusal('import/map', `${path} cannot be read (${cause.code}); name a mapping file`, { cause });
-  });
-  const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines });
-  if (document.errors.length > 0) {
-    throw new Refusal('import/map', `${path}: ${document.errors.map(({ message }) => message.split('\n')[0]).join('; ')}`);
-  }
-  const parsed = schema.safeParse(document.toJS() ?? {});
-  if (parsed.success) return parsed.data;
-  const mistakes = mistakesOf(parsed.error).map(({ at, message }) => {
-    const node = at.length > 0 ? (document.getIn(at, true) as { range?: [number] } | undefined) : undefined;
-    const line = node?.range ? lines.linePos(node.range[0]).line : Number.POSITIVE_INFINITY;
-    return { line, text: `${Number.isFinite(line) ? `line ${line}, ` : ''}${at.join('.') || 'top level'}: ${message}` };
-  });
-  mistakes.sort((a, b) => a.line - b.line);
-  throw new Refusal('import/map', `${path}: ${mistakes.map(({ text }) => text).join('; ')}`);
+  return readYaml(path, schema, (line, cause) => new Refusal('import/map', line, { cause }));
 }

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readManifest, sha256 } from '../../../models/bundle/bundle.ts';
+import { isSha256 } from '../../../models/checks/sha256.ts';
 import { LearnedStore } from '../../../runtime/io/learned-store.ts';
 import { Repository } from '../../fleet/repository.ts';
 import { readRollouts } from '../../fleet/rollout-store.ts';
@@ -46,7 +47,7 @@ async function learnedBelow(folder: string): Promise<LoopDisk['learned']> {
 }
 
 async function modelsBelow(folder: string): Promise<LoopDisk['models']> {
-  const names = (await namesIn(folder)).filter((name) => /^[0-9a-f]{64}$/.test(name)).sort();
+  const names = (await namesIn(folder)).filter((name) => isSha256(name)).sort();
   return Promise.all(
     names.map(async (name) => {
       const { digest, manifest } = await readManifest(join(folder, name));

@@ -15,7 +15,7 @@ export const gateMetric = ({ gate }: ReportData) => ({
   name: METRICS[gate.metric ?? 'accuracy'],
 });
 
-export function bestBaseline(data: ReportData): { name: string; score: number } | undefined {
+function bestBaseline(data: ReportData): { name: string; score: number } | undefined {
   const { key } = gateMetric(data);
   return Object.entries(data.baselines ?? {})
     .map(([name, scores]) => ({ name: baselineName(name), score: scores[key] }))
@@ -33,7 +33,7 @@ function againstBaseline(data: ReportData): string {
 }
 
 /** Gate, accuracy against the best baseline, size and speed. */
-export function verdictSentence(data: ReportData): string {
+function verdictSentence(data: ReportData): string {
   const { gate, test } = data;
   const { key, name } = gateMetric(data);
   const why =

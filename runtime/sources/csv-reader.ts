@@ -1,19 +1,18 @@
 import { parseDecimal } from './decimal.ts';
-import { BlockWriter, LARGEST_MESSAGE_BYTES, type OnForeignBlock } from './foreign-block.ts';
-import type { ForeignDecoder } from './foreign-decoder.ts';
+import type { BlockWriter } from './foreign-block.ts';
 import type { CsvFormat } from './foreign-format.ts';
-import { LineSplitter } from './line-splitter.ts';
-
-/** Bytes of the longest line: 128 numbers with all their digits. */
-const LONGEST_LINE_BYTES = 4096;
+import type { LineReader } from './line-decoder.ts';
 
 /** How programs write a value that is missing or not finite: nothing, nan, inf, infinity, null. */
 const NOT_FINITE = /^\s*(?:[+-]?(?:nan|inf|infinity)|null|)\s*$/i;
 
 /** One sample a line, numbers between delimiters. Blank lines are passed over; a header line counts as malformed, once. No quotes. */
-export class CsvDecoder implements ForeignDecoder {
+export class CsvReader implements LineReader {
+  /** 128 numbers with all their digits. */
+  readonly longestLineBytes = 4096;
+  readonly messageIsDocument = false;
+  readonly usualSamples = 1;
   readonly #writer: BlockWriter;
-  readonly #lines: LineSplitter;
   readonly #delimiter: number;
   readonly #decimalPoint: number;
   /** The channel of each column, -1 for those that are not wanted. */
@@ -21,8 +20,8 @@ export class CsvDecoder implements ForeignDecoder {
   readonly #exactColumns: boolean;
   readonly #row: Float64Array;
 
-  constructor({ channels, delimiter, decimal, columns }: CsvFormat, onBlock: OnForeignBlock) {
-    this.#writer = new BlockWriter(channels, 'float32', onBlock);
+  constructor({ channels, delimiter, decimal, columns }: CsvFormat, writer: BlockWriter) {
+    this.#writer = writer;
     this.#delimiter = delimiter.charCodeAt(0);
     this.#decimalPoint = decimal.charCodeAt(0);
     const wanted = columns ?? Array.from({ length: channels }, (_, column) => column);
@@ -32,44 +31,9 @@ export class CsvDecoder implements ForeignDecoder {
       this.#channelOf[column] = channel;
     });
     this.#row = new Float64Array(channels);
-    this.#lines = new LineSplitter(
-      LONGEST_LINE_BYTES,
-      this.health,
-      (line) => this.#read(line),
-      () => this.#writer.refuse('tooLong'),
-    );
   }
 
-  get health() {
-    return this.#writer.health;
-  }
-
-  get pendingBytes() {
-    return this.#lines.pendingBytes;
-  }
-
-  push(chunk: Uint8Array): void {
-    this.health.bytes += chunk.length;
-    this.#lines.push(chunk);
-    this.#writer.flush();
-  }
-
-  message(payload: Uint8Array): void {
-    this.health.bytes += payload.length;
-    if (payload.length > LARGEST_MESSAGE_BYTES) {
-      this.health.skippedBytes += payload.length;
-      this.#writer.refuse('tooLong');
-      return;
-    }
-    this.#lines.message(payload);
-    this.#writer.flush();
-  }
-
-  reset(): void {
-    this.#lines.reset();
-  }
-
-  #read(line: Uint8Array): void {
+  read(line: Uint8Array): void {
     const known = this.#channelOf.length;
     let column = 0;
     let refusal: 'malformed' | 'notFinite' | undefined;

@@ -1,14 +1,10 @@
-import { BlockWriter, type ForeignRefusal, LARGEST_MESSAGE_BYTES, type OnForeignBlock } from './foreign-block.ts';
-import type { ForeignDecoder } from './foreign-decoder.ts';
+import type { BlockWriter, ForeignRefusal } from './foreign-block.ts';
 import type { JsonFormat } from './foreign-format.ts';
 import { type PathStep, parseJsonPath, selectByPath } from './json-path.ts';
-import { LineSplitter } from './line-splitter.ts';
+import type { LineReader } from './line-decoder.ts';
 
 /** Every runtime has it, but pure rooms compile without a runtime's types. */
 declare const TextDecoder: new (encoding: 'utf-8', options: { fatal: boolean }) => { decode(bytes: Uint8Array): string };
-
-/** Bytes of the longest document on a serial line: 64 samples of 16 channels with room to spare. */
-const LONGEST_LINE_BYTES = 64 * 1024;
 
 /**
  * Samples from JSON: a document a message, or a document a line on a serial line.
@@ -17,69 +13,36 @@ const LONGEST_LINE_BYTES = 64 * 1024;
  * `{"data":{"values":[[1,2],[3,4]]}}` and `{"data":{"values":[1,2,3,4]}}` alike. With a path a channel, each selects that channel's numbers:
  * `$.x` and `$.y`, `$.samples[*].x` and `$.samples[*].y`, or `$.x[*]` and `$.y[*]`. `null` is a value that is not finite.
  */
-export class JsonDecoder implements ForeignDecoder {
+export class JsonReader implements LineReader {
+  /** On a serial line: 64 samples of 16 channels with room to spare. */
+  readonly longestLineBytes = 64 * 1024;
+  readonly messageIsDocument = true;
+  /** As many as the last document that was read had. */
+  usualSamples = 1;
   readonly #writer: BlockWriter;
-  readonly #lines: LineSplitter;
   readonly #paths: readonly PathStep[][];
   readonly #byChannel: boolean;
   readonly #text = new TextDecoder('utf-8', { fatal: true });
   readonly #row: Float64Array;
-  /** Samples of the last document that was read: what an unreadable one is taken to have had. */
-  #usual = 1;
 
-  constructor({ channels, path }: JsonFormat, onBlock: OnForeignBlock) {
-    this.#writer = new BlockWriter(channels, 'float32', onBlock);
+  constructor({ channels, path }: JsonFormat, writer: BlockWriter) {
+    this.#writer = writer;
     this.#byChannel = typeof path !== 'string';
     this.#paths = (typeof path === 'string' ? [path] : path).map(parseJsonPath);
     this.#row = new Float64Array(channels);
-    this.#lines = new LineSplitter(
-      LONGEST_LINE_BYTES,
-      this.health,
-      (line) => this.#read(line),
-      () => this.#writer.refuse('tooLong', this.#usual),
-    );
   }
 
-  get health() {
-    return this.#writer.health;
-  }
-
-  get pendingBytes() {
-    return this.#lines.pendingBytes;
-  }
-
-  push(chunk: Uint8Array): void {
-    this.health.bytes += chunk.length;
-    this.#lines.push(chunk);
-    this.#writer.flush();
-  }
-
-  message(payload: Uint8Array): void {
-    this.health.bytes += payload.length;
-    if (payload.length > LARGEST_MESSAGE_BYTES) {
-      this.health.skippedBytes += payload.length;
-      this.#writer.refuse('tooLong', this.#usual);
-      return;
-    }
-    this.#read(payload);
-    this.#writer.flush();
-  }
-
-  reset(): void {
-    this.#lines.reset();
-  }
-
-  #read(bytes: Uint8Array): void {
+  read(bytes: Uint8Array): void {
     let document: unknown;
     try {
       document = JSON.parse(this.#text.decode(bytes));
     } catch {
-      this.#writer.refuse('malformed', this.#usual);
+      this.#writer.refuse('malformed', this.usualSamples);
       return;
     }
     const found = this.#paths.map((path) => selectByPath(document, path));
     const refusal = this.#byChannel ? this.#readColumns(found) : this.#readRows(found[0]);
-    if (refusal) this.#writer.refuse(refusal, this.#usual);
+    if (refusal) this.#writer.refuse(refusal, this.usualSamples);
   }
 
   #readRows(found: readonly unknown[]): ForeignRefusal | undefined {
@@ -91,12 +54,12 @@ export class JsonDecoder implements ForeignDecoder {
         else if (sample.length !== channels) this.#writer.refuse('wrongChannels');
         else this.#add((channel) => sample[channel]);
       }
-      this.#usual = Math.max(1, found.length);
+      this.usualSamples = Math.max(1, found.length);
       return undefined;
     }
     if (found.length % channels !== 0) return 'wrongChannels';
     for (let at = 0; at < found.length; at += channels) this.#add((channel) => found[at + channel]);
-    this.#usual = Math.max(1, found.length / channels);
+    this.usualSamples = Math.max(1, found.length / channels);
     return undefined;
   }
 
@@ -105,7 +68,7 @@ export class JsonDecoder implements ForeignDecoder {
     const count = columns[0].length;
     if (columns.some((column) => isNothing(column) || column.length !== count)) return 'wrongChannels';
     for (let at = 0; at < count; at++) this.#add((channel) => columns[channel][at]);
-    this.#usual = Math.max(1, count);
+    this.usualSamples = Math.max(1, count);
     return undefined;
   }
 
