@@ -241,8 +241,12 @@ export function measureRunLength(
   const { referenceWindows = REFERENCE_WINDOWS, runs = RUNS, below } = options;
   const longest = longestRun(thresholds.runLength);
   const passages = Array.from({ length: runs }, (_, run) =>
-    virtualStream(streams[run % streams.length], { referenceWindows, below }, longest, (_window, statistics) =>
-      exceeds(statistics, thresholds) !== undefined),
+    virtualStream(
+      streams[run % streams.length],
+      { referenceWindows, below },
+      longest,
+      (_window, statistics) => exceeds(statistics, thresholds) !== undefined,
+    ),
   );
   return runLengthOf(passages);
 }
