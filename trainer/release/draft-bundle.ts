@@ -59,8 +59,6 @@ export interface BundleRequest {
   readonly adapter: AdapterScheme;
   /** Gives the deciding graph the output `novelty`. */
   readonly novelty?: NoveltyRequest;
-  /** Thresholds of the drift statistics. */
-  readonly drift?: DriftReference;
   /** The most that may leave a site. */
   readonly leaves?: Manifest['leaves'];
   /** Field that tells machines apart, where the network takes references. */
@@ -77,7 +75,7 @@ export interface BundleRequest {
 type Shrunk = Pick<MeasuredQuantization, 'graph' | 'kept'> & Partial<MeasuredQuantization>;
 
 /** What a bundle says of itself that only its own graphs can tell. */
-export type BundleFigures = Pick<Manifest, 'measured' | 'decision' | 'dual'>;
+export type BundleFigures = Pick<Manifest, 'measured' | 'decision' | 'dual'> & { readonly drift?: DriftReference };
 
 /** A bundle that is whole but not yet written: its graphs run, so that it can be measured before it says what it reached. */
 export interface DraftBundle {
@@ -95,6 +93,8 @@ export interface DraftBundle {
   probabilities(windows: Windows): Promise<Float32Array>;
   /** Where the deciding graph scores novelty: above the threshold is novel. */
   readonly novelty?: { readonly threshold: number; readonly share: number; scores(windows: Windows): Promise<Float32Array> };
+  /** What the drift statistics see of windows: embeddings [windows, E] and, where it is scored, novelty [windows]. */
+  seen(windows: Windows): Promise<{ readonly embedding: Float32Array; readonly novelty?: Float32Array }>;
   /** Feeds of the deciding graph for some windows, without an adapter. */
   feeds(windows: Windows): Record<string, TensorData>;
   /** Probabilities of the back-up as it will be deployed, where there is one. */
@@ -174,7 +174,7 @@ export async function draftBundle(
   const scores = (windows: Windows) => decider.run(windows, 'novelty');
   const novelty = request.novelty && { ...(await thresholdOf(request.novelty, scores)), scores };
 
-  const write: DraftBundle['write'] = async (folder, { measured, decision, dual }, server = new Map()) => {
+  const write: DraftBundle['write'] = async (folder, { measured, decision, dual, drift }, server = new Map()) => {
     core.set(FILES.answers, await knownAnswers(decider.session, spreadOverClasses(cut, 1), shape, answerBank(layout.size), references));
     const adaptPart = new Map([
       [FILES.adapt as string, encodeOnnx(adapt)],
@@ -193,7 +193,7 @@ export async function draftBundle(
       temperature,
       ...(novelty && { novelty: { threshold: novelty.threshold, share: novelty.share } }),
       ...(request.leaves && { leaves: { ...request.leaves } }),
-      ...(request.drift && { drift: { ...request.drift, thresholds: request.drift.thresholds.map((one) => ({ ...one })) } }),
+      ...(drift && { drift: { ...drift, thresholds: drift.thresholds.map((one) => ({ ...one })) } }),
       ...(network.reference && {
         reference: { windows: referenceWindows(cut), ...(request.referenceKey && { key: request.referenceKey }) },
       }),
@@ -216,6 +216,7 @@ export async function draftBundle(
     novelty,
     logits: (windows) => decider.run(windows, 'logits'),
     probabilities: (windows) => decider.probabilitiesOf(windows),
+    seen: (windows) => decider.runAll(windows, novelty ? ['embedding', 'novelty'] : ['embedding']),
     ...(substitute && { backup: (windows: Windows) => substitute.probabilitiesOf(windows) }),
     feeds: (windows) => decider.feeds(windows),
     write,

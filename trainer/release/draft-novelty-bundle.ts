@@ -113,6 +113,7 @@ export async function draftNoveltyBundle(
     novelty: { threshold: decision.threshold, share, scores: (windows) => decider.run(windows, 'novelty') },
     logits: (windows) => decider.run(windows, 'logits'),
     probabilities: (windows) => decider.probabilitiesOf(windows),
+    seen: (windows) => decider.runAll(windows, ['embedding', 'novelty']),
     feeds: (windows) => decider.feeds(windows),
     write,
     release: () => decider.release(),

@@ -1,17 +1,16 @@
+import { createHash } from 'node:crypto';
 import { createNetwork } from '../../models/networks/index.ts';
 import { Random } from '../../models/networks/random.ts';
 import { type CalibrationStream, calibrateDrift, type DriftReference, REFERENCE_WINDOWS } from '../../runtime/drift/calibrate.ts';
-import { FEATURES, featureRows } from '../../runtime/drift/features.ts';
+import { FEATURES, featureRows, NO_NOVELTY } from '../../runtime/drift/features.ts';
 import { readPieces } from '../data/pieces.ts';
-import type { RecordingEntry, RecordingSet } from '../data/recording-set.ts';
+import type { Recording, RecordingSet } from '../data/recording-set.ts';
 import { type Windows, windowGrid, windowParts } from '../data/windows.ts';
-import { type NoveltyReference, noveltyScores, WIDEST_EMBEDDING } from '../evaluate/novelty.ts';
+import { noveltyScores, WIDEST_EMBEDDING } from '../evaluate/novelty.ts';
 import { fitReference } from '../evaluate/novelty-training.ts';
-import { joinRows } from '../evaluate/sampling.ts';
 import { Refusal } from '../refusal.ts';
-import type { TrainedNetwork } from '../release/base.ts';
+import type { DraftBundle } from '../release/draft-bundle.ts';
 import type { NetworkLine } from './network-line.ts';
-import type { NoveltyOutcome } from './novelty-stage.ts';
 import { runNetwork } from './run-windows.ts';
 import type { Stage, StageOutcome } from './stages.ts';
 import { checkAlike, hashData, WINDOW, type Workspace } from './workspace.ts';
@@ -22,24 +21,25 @@ const LEAST_WINDOWS = 512;
 const LEAST_STREAM = 64;
 
 /**
- * Thresholds of the drift statistics from windows that the network has not seen: a drift set through the network that is deployed, or the validation part
- * through the rehearsed one. They are relative to a stream's own baseline, so those of the rehearsal fit the other.
+ * Thresholds of the drift statistics from windows that the network has not seen: a drift set through the graph that is deployed, or the validation part
+ * through the rehearsed network. They are relative to a stream's own baseline, so those of the rehearsal fit the other.
  *
  * @returns undefined where there is too little to calibrate on, or machines are commissioned: gateways have thresholds of their own for that
  */
 export async function driftStage(
   workspace: Workspace,
   line: NetworkLine,
-  known: NoveltyOutcome | undefined,
+  draft: Seeing,
 ): Promise<StageOutcome<DriftReference> | undefined> {
   const { stages, windows, request } = workspace;
   const { embeddingWidth, reference } = createNetwork(line.primary.options);
   if (reference || embeddingWidth > WIDEST_EMBEDDING) return undefined;
-  if (request.driftSet) return stages.run(await fromSet(workspace, request.driftSet, line, known));
+  if (request.driftSet) return stages.run(await fromSet(workspace, request.driftSet, draft));
   const validated = windows.validation.count < LEAST_WINDOWS ? undefined : fromValidation(workspace, line);
   return validated && stages.run(validated);
 }
 
+type Seeing = Pick<DraftBundle, 'model' | 'seen'>;
 type DriftStage = Stage<DriftReference>;
 
 function calibration(inputs: unknown[], seed: number, streams: () => Promise<readonly CalibrationStream[]>): DriftStage {
@@ -68,40 +68,34 @@ function fromValidation({ engine, windows, request, dataKey }: Workspace, { rehe
   });
 }
 
-async function fromSet(
-  workspace: Workspace,
-  set: RecordingSet,
-  { primary, student, prune }: NetworkLine,
-  known: NoveltyOutcome | undefined,
-): Promise<DriftStage> {
-  const { request } = workspace;
+async function fromSet(workspace: Workspace, set: RecordingSet, draft: Seeing): Promise<DriftStage> {
+  const { request, channels, stride, signal } = workspace;
   const setKey = await hashData(set, request, { train: set.recordings.map((entry) => ({ entry })), validation: [], test: [] });
-  const [reference, knownKey] = known && 'result' in known ? [known.result.reference, known.key] : [undefined, null];
-  return calibration([setKey, student.key, prune?.key ?? null, knownKey], request.choices.seed, async () => {
+  const model = createHash('sha256').update(draft.model.graph);
+  for (const bytes of draft.model.files?.values() ?? []) model.update(bytes);
+  return calibration([setKey, model.digest('hex')], request.choices.seed, async () => {
     const streams: CalibrationStream[] = [];
-    for (const entry of set.recordings) streams.push([await featuresOf(workspace, set, entry, primary, reference)]);
+    for (const entry of set.recordings) {
+      signal?.throwIfAborted();
+      const [recording] = await readPieces(set, [{ entry }], channels, request.rateHz);
+      streams.push([await featuresOf(recording, stride, draft)]);
+    }
     return streams;
   });
 }
 
-/** Drift features of one recording's windows, a part at a time: it may be hours long. */
-async function featuresOf(
-  { engine, channels, request, signal, stride }: Workspace,
-  set: RecordingSet,
-  entry: RecordingEntry,
-  trained: TrainedNetwork,
-  reference: NoveltyReference | undefined,
-): Promise<Float64Array> {
-  signal?.throwIfAborted();
-  const [recording] = await readPieces(set, [{ entry }], channels, request.rateHz);
-  const parts: Float32Array[] = [];
+/** Drift features of a recording's windows [windows, FEATURES], a part at a time: it may be hours long. */
+async function featuresOf(recording: Recording, stride: number, { seen }: Pick<DraftBundle, 'seen'>): Promise<Float64Array> {
+  const { count } = windowGrid(recording, WINDOW, stride);
+  const features = new Float64Array(count * FEATURES);
+  let at = 0;
   // Labels play no part; a class lets the windows be cut.
   for (const windows of windowParts({ ...recording, label: '' }, [''], WINDOW, stride)) {
-    parts.push((await runNetwork(engine, trained, windows)).embeddings);
+    const { embedding, novelty = new Float32Array(windows.count).fill(NO_NOVELTY) } = await seen(windows);
+    features.set(featureRows(embedding, novelty), at);
+    at += windows.count * FEATURES;
   }
-  const embeddings = joinRows(parts);
-  const count = windowGrid(recording, WINDOW, stride).count;
-  return featureRows(embeddings, reference ? noveltyScores(reference, embeddings) : new Float32Array(count).fill(Number.NaN));
+  return features;
 }
 
 /** @throws Refusal usage/drift-set where a recording gives no baseline and as many windows again, is unlike those trained on, or is one of them */

@@ -1,7 +1,6 @@
 import { DEFAULT_SCHEME, HEAD_SCHEME } from '../../models/adapters/scheme.ts';
 import { type Bundle, readBundle, refuseForeignFolder } from '../../models/bundle/bundle.ts';
 import type { CalibrationMethod } from '../../models/quantize/calibration.ts';
-import type { DriftReference } from '../../runtime/drift/calibrate.ts';
 import { VERSION } from '../../runtime/version.ts';
 import type { RecordingSet } from '../data/recording-set.ts';
 import type { Attack } from '../evaluate/attacks.ts';
@@ -82,12 +81,12 @@ export async function trainBundle(
   const leaks = await lookForLeaks(workspace);
   const line = await trainLine(workspace);
   const known = await noveltyStage(workspace, line);
-  const drift = await driftStage(workspace, line, known);
   const floats = await measureFloats(workspace, line);
   const draftStarted = performance.now();
-  const draft = await makeDraft(workspace, line, known, drift?.result);
+  const draft = await makeDraft(workspace, line, known);
   const draftSeconds = (performance.now() - draftStarted) / 1000;
   try {
+    const drift = await driftStage(workspace, line, draft);
     const { windows, classes } = workspace;
     const deployed = evaluateDecisions({ ...windows.test, probabilities: await draft.probabilities(windows.test), classes });
     const baselines = await runBaselineStage(workspace);
@@ -109,6 +108,7 @@ export async function trainBundle(
       measured: { accuracy, balancedAccuracy, macroF1, windows: tested },
       decision: line.healthy,
       dual,
+      ...(drift && { drift: drift.result }),
     });
     const stages = stageRows(
       { leaks, line, floats, baselines, hardening, latency, known, novelty, classes: classes.length },
@@ -170,7 +170,6 @@ function makeDraft(
   workspace: Workspace,
   { primary, backup, temperature }: NetworkLine,
   known: NoveltyOutcome | undefined,
-  drift: DriftReference | undefined,
 ): Promise<DraftBundle> {
   const { engine, request, set, split, classes, channels, sampleRateHz, recordings, windows } = workspace;
   const { int8, seed } = request.choices;
@@ -187,7 +186,6 @@ function makeDraft(
       temperature,
       referenceKey: request.reference?.key,
       novelty: noveltyRequest(workspace, known),
-      drift,
       leaves: request.choices.leaves,
       lineage: { set: set.name, split: split.description, seed },
       version: VERSION,
