@@ -21,15 +21,15 @@ const swap = (id: string, what: string, unit: string, target: Scenario['target']
     runs.set(root, run);
     const result = await run;
     if ('skipped' in result) return result;
-    const { windowsExpected, windowsDecided, before, during, after, pushSeconds, disturbance } = result;
+    const { windowsExpected, windowsDecided, before, during, after, whole, pushSeconds, disturbance } = result;
     return {
       figure: figure(result),
       samples: windowsExpected,
       details: {
         decided: windowsDecided,
-        'p99 before, during, after': `${before.p99}, ${during.p99}, ${after.p99} ms`,
-        'p99.9': `${before.p999}, ${during.p999}, ${after.p999} ms`,
-        largest: `${before.max}, ${during.max}, ${after.max} ms`,
+        'p99 before, during, after, whole run': `${before.p99}, ${during.p99}, ${after.p99}, ${whole.p99} ms`,
+        'p99.9': `${before.p999}, ${during.p999}, ${after.p999}, ${whole.p999} ms`,
+        largest: `${before.max}, ${during.max}, ${after.max}, ${whole.max} ms`,
         'push to confirmation': `${digits(pushSeconds)} s`,
         disturbed: disturbance.reasons.join(', ') || 'no',
       },

@@ -43,6 +43,8 @@ export interface SwapResult {
   readonly before: Quantiles;
   readonly during: Quantiles;
   readonly after: Quantiles;
+  /** All of the run. */
+  readonly whole: Quantiles;
   /** From the push to the confirmation. */
   readonly pushSeconds: number;
   readonly disturbance: Disturbance;
@@ -109,6 +111,7 @@ export async function measureSwap(options: SwapOptions): Promise<SwapResult | { 
       before,
       during,
       after,
+      whole: report.latencyMs,
       pushSeconds,
       disturbance,
     };

@@ -4,7 +4,8 @@ const LEAST_MS = 200;
 const MOST_MS = 30_000;
 
 /**
- * How long to wait for an answer before asking again: the smoothed round trip and four times its deviation, twice as long after each wait in vain.
+ * How long to wait for an answer before asking again: the smoothed round trip and four times its deviation, or half of it again, which a stall of either
+ * side takes easily; twice as long after each wait in vain.
  *
  * A caller measures answers to questions that were asked once only (Karn's algorithm). Where those never come, for much is lost, other answers take the
  * doubling back step by step. Source: RFC 6298.
@@ -13,9 +14,11 @@ export class RoundTrip {
   #meanMs: number | undefined;
   #deviationMs = 0;
   #backOff = 1;
+  /** When anything last came over the link, in the caller's milliseconds. */
+  lastMs = Number.NEGATIVE_INFINITY;
 
   get timeoutMs(): number {
-    const measured = this.#meanMs === undefined ? FIRST_MS : this.#meanMs + Math.max(4 * this.#deviationMs, LEAST_MS / 2);
+    const measured = this.#meanMs === undefined ? FIRST_MS : this.#meanMs + Math.max(4 * this.#deviationMs, this.#meanMs / 2, LEAST_MS / 2);
     return Math.min(MOST_MS, Math.max(LEAST_MS, measured) * this.#backOff);
   }
 

@@ -22,7 +22,9 @@ describe('what tremolo bench measures', () => {
     expect(result).toMatchObject({ windowsLost: 0, windowsDoubled: 0 });
     expect(Object.keys(result.bundles)).toHaveLength(2);
     expect(Object.values(result.bundles).reduce((sum, count) => sum + count, 0)).toBe(result.windowsExpected);
-    for (const { max } of [result.before, result.during, result.after]) expect(max).toBeGreaterThan(0);
+    const parts = [result.before, result.during, result.after];
+    for (const { max } of parts) expect(max).toBeGreaterThan(0);
+    expect(result.whole.max).toBe(Math.max(...parts.map(({ max }) => max)));
   });
 
   it('adapt: a whole adaptation through the bundle that is shipped', async () => {

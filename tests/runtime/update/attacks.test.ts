@@ -158,6 +158,36 @@ describe('a transfer', () => {
   });
 });
 
+describe('slow retrieval and drop-request', () => {
+  afterEach(() => vi.useRealTimers());
+
+  it.each([
+    ['answers no request', () => []],
+    ['sends what is of no use', (payload: Buffer) => [payload.subarray(0, 9)]],
+  ] as const)(
+    'by a server that %s end by name, the old model goes on deciding, and an honest server is believed afterwards',
+    async (_what, tamper) => {
+      vi.useFakeTimers({ toFake: ['performance', 'setInterval', 'clearInterval'] });
+      const site = new UpdateSite();
+      site.tamper = (object, _index, payload) => (object === sha256(next.file) ? tamper(payload) : [payload]);
+      push(site);
+      const gateway = await gatewayOf(site);
+      gateway.tell();
+      await vi.waitFor(() => expect(gateway.asked.some((name) => name.startsWith(sha256(next.file)))).toBe(true), patient);
+      for (let minute = 0; minute < 11; minute++) await vi.advanceTimersByTimeAsync(60_000);
+      await vi.waitFor(() => expect(gateway.service.machine.phase).toBe('refused'), patient);
+      expect(gateway.service.machine.error).toMatch(/^update\/slow: .* slow retrieval or drop-request attack, or no server/);
+      expect(gateway.running()).toBe(factory.digest);
+      expect(gateway.service.machine.record.failed).toEqual([]);
+      vi.useRealTimers();
+      site.tamper = (_object, _index, payload) => [payload];
+      site.publish();
+      gateway.tell();
+      await vi.waitFor(() => expect(gateway.running()).toBe(next.digest), patient);
+    },
+  );
+});
+
 describe('what is meant for others', () => {
   it.each([
     ['another gateway', { gateways: ['else'] }],

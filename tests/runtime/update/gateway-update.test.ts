@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MqttClient } from 'mqtt';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
-import { type Bundle, FILES, writeBundle } from '../../../models/bundle/bundle.ts';
+import { type Bundle, baseDigest, FILES, sha256, writeBundle } from '../../../models/bundle/bundle.ts';
 import { decodeSafetensors, encodeSafetensors } from '../../../models/bundle/schema/safetensors.ts';
 import { siteTopics } from '../../../runtime/contracts/topics.ts';
 import { type UpdateState, updateStateSchema } from '../../../runtime/contracts/update.ts';
@@ -200,6 +200,18 @@ describe('a bundle that is pushed', () => {
   it.each([
     ['whose outputs are no numbers', /^update\/answers: /, () => notNumbers(stranger.bundle), {}],
     [
+      'whose graph is cut short',
+      /^update\/bundle: bundle\/graph: /,
+      async () => withGraph(stranger.bundle, (graph) => graph.subarray(0, graph.length >> 1)),
+      {},
+    ],
+    [
+      'whose graph is rubbish',
+      /^update\/bundle: bundle\/graph: /,
+      async () => withGraph(stranger.bundle, (graph) => graph.map((byte) => byte ^ 0x55)),
+      {},
+    ],
+    [
       'that is too slow for this processor',
       /^update\/latency: p99 of a run is .* where 0.001 are allowed/,
       async () => better,
@@ -275,6 +287,17 @@ async function notNumbers({ manifest, files }: Bundle): Promise<Made> {
   const adapter = decodeSafetensors(files.get(FILES.adapter)!, FILES.adapter);
   core.set(FILES.adapter, encodeSafetensors({ ...adapter, metadata: { ...adapter.metadata, base } }));
   return { folder, bundle: await writeBundle(folder, description, { core }) };
+}
+
+/** A bundle with another graph, which its manifest stands by: somebody with the site's key has signed it. */
+async function withGraph({ manifest, files }: Bundle, change: (graph: Uint8Array) => Uint8Array): Promise<Made> {
+  const folder = await mkdtemp(join(tmpdir(), 'tremolo-bundle-'));
+  const graph = change(files.get(FILES.infer)!);
+  const changed = new Map([...files, [FILES.infer, graph]]);
+  const core = { ...manifest.parts.core, [FILES.infer]: { bytes: graph.length, sha256: sha256(graph) } };
+  const text = JSON.stringify({ ...manifest, base: baseDigest(changed), parts: { core } });
+  await writeFile(join(folder, FILES.manifest), text);
+  return { folder, bundle: { manifest, digest: sha256(Buffer.from(text)), files: changed } };
 }
 
 describe('an adapter that is pushed', () => {
