@@ -142,7 +142,9 @@ describe('a gateway that is told what it heard', () => {
 
     await first.stop();
     const files = await readdir(first.folder, { recursive: true, withFileTypes: true });
-    const contents = await Promise.all(files.filter((one) => one.isFile()).map((one) => readFile(join(one.parentPath, one.name), 'latin1')));
+    const contents = await Promise.all(
+      files.filter((one) => one.isFile()).map((one) => readFile(join(one.parentPath, one.name), 'latin1')),
+    );
     expect(contents.filter((text) => text.includes([...names][0])).length).toBeGreaterThan(0);
     expect(contents.filter((text) => text.includes(ANNOTATOR))).toEqual([]);
     const second = await start(url, EAGER, first.folder);

@@ -6,6 +6,7 @@ import { changeRollout, readRollouts } from '../fleet/rollout-store.ts';
 import { rolloutLines } from '../fleet/rollout-view.ts';
 import { Refusal } from '../refusal.ts';
 import { type Command, type ParsedArguments, textOption } from './command.ts';
+import { labelBooks } from './fleet-books.ts';
 import { LABEL_HELP, LABEL_OPTIONS, sendLabel } from './fleet-label.ts';
 import { brokerOption, FLEET_HELP, FLEET_OPTIONS, openRepository } from './fleet-options.ts';
 import { resumeRollout, rolloutReport, showRollout } from './push.ts';
@@ -95,6 +96,7 @@ export const fleet: Command = {
        tremolo fleet pause|resume|abort|rollback [ROLLOUT] [options]
        tremolo fleet label SITE/GATEWAY STREAM CLASS [--reject] [options]
        tremolo fleet label SITE/GATEWAY STREAM --unsure [options]
+       tremolo fleet label server.yaml --queue|--agreement [options]
 
   status     what each gateway runs, as its inference process has proved it, and how the last rollouts stand
   pause      begins no further group; if too many fail, all go back nevertheless
@@ -114,7 +116,7 @@ example: tremolo fleet status --json
   positionals: 4,
   async run(args, signal) {
     const [action, id, ...more] = args.positionals;
-    if (action === 'label') return sendLabel(args);
+    if (action === 'label') return args.values.queue || args.values.agreement ? labelBooks(args.positionals, args) : sendLabel(args);
     if (more.length > 0) throw new Refusal('usage/arguments', `${more.join(' ')} is one argument too many; see tremolo fleet --help`);
     const repository = await openRepository(args);
     const reason = textOption(args, 'reason');

@@ -55,14 +55,18 @@ describe('what arrives', () => {
     expect(arrival('tremolo/v1/plant/hall/labelled/lathe', said)).toBeUndefined();
   });
 
-  it.each([[{}], [null], ['x'], [label], [{ ...said, label: { ...label, verdict: 'maybe' } }], [{ ...said, label: { ...label, more: 1 } }]])(
-    'is refused where it is not what it should be: %j',
-    (value) => {
-      expect(arrival('tremolo/v1/plant/hall/labelled/press', value)).toBeUndefined();
-      expect(arrival('tremolo/v1/plant/hall/drift/press', value)).toBeUndefined();
-      expect(arrival('tremolo/v1/plant/hall/adapter/press', value)).toBeUndefined();
-    },
-  );
+  it.each([
+    [{}],
+    [null],
+    ['x'],
+    [label],
+    [{ ...said, label: { ...label, verdict: 'maybe' } }],
+    [{ ...said, label: { ...label, more: 1 } }],
+  ])('is refused where it is not what it should be: %j', (value) => {
+    expect(arrival('tremolo/v1/plant/hall/labelled/press', value)).toBeUndefined();
+    expect(arrival('tremolo/v1/plant/hall/drift/press', value)).toBeUndefined();
+    expect(arrival('tremolo/v1/plant/hall/adapter/press', value)).toBeUndefined();
+  });
 });
 
 describe('server.yaml', () => {
