@@ -35,6 +35,8 @@ function adapterFile(seed: number, { base = tiny.bundle.manifest.base, rank = 4 
 async function startLoop(folder?: string, configured?: Record<string, string>) {
   const errors: { stream: string; message: string }[] = [];
   const decided = new Map<string, number[][]>();
+  /** Streams that lost their slots, with the adapter that they had then. */
+  const left: (readonly [stream: string, adapter: string | undefined])[] = [];
   const loop = await DecisionLoop.start(
     {
       bundleFolder: tiny.folder,
@@ -49,6 +51,7 @@ async function startLoop(folder?: string, configured?: Record<string, string>) {
       onReferenceError: (error) => expect.fail(error.message),
       onAdapterError: ({ message }, stream) => errors.push({ stream, message }),
       onExit: (error) => expect.fail(error.message),
+      onFree: (stream) => void left.push([stream, loop.adapterOf(stream)]),
     },
   );
   open.push(loop);
@@ -61,7 +64,7 @@ async function startLoop(folder?: string, configured?: Record<string, string>) {
     await loop.idle();
     return streams.map((stream) => decided.get(stream)!.at(-1)!);
   };
-  return { loop, errors, decide };
+  return { loop, errors, left, decide };
 }
 
 const emptyFolder = async () => join(await mkdtemp(join(tmpdir(), 'tremolo-adapters-')), 'adapters');
@@ -91,6 +94,7 @@ describe('adapters of streams', () => {
     const [own] = await first.decide(['m']);
     expect(own).not.toEqual(base);
     expect(first.loop.freeIdle(1e6, 1)).toBe(1);
+    expect(first.left).toEqual([['m', sha256(file)]]);
     expect(first.loop.status().running).toEqual({ adapters: {} });
     expect(await first.decide(['m'], 1e6)).toEqual([own]);
     await first.loop.stop();

@@ -21,14 +21,19 @@ export const LABEL_OPTIONS = {
   unsure: { type: 'boolean' },
   annotator: { type: 'string' },
   tier: { type: 'string' },
+  queue: { type: 'boolean' },
+  agreement: { type: 'boolean' },
 } as const satisfies Options;
 
 export const LABEL_HELP = `  label      says what a stream's window shows: CLASS, or with --reject what it does not show, or --unsure; waits for the gateway's answer
 
   --window EPOCH:END[-END]  the window that ends with that sequence, or all that end between two; default the one decided last
   --signal ID               the windows that a drift signal gave as evidence
-  --annotator NAME          a pseudonym (default: made of this machine's and user's name, and tells neither)
-  --tier TIER               ${TIERS.join(', ')} (default ${TIERS[0]})`;
+  --annotator NAME          who says it (default: made of this machine's and user's name); leaves the gateway as a keyed pseudonym, which is told
+  --tier TIER               ${TIERS.join(', ')} (default ${TIERS[0]})
+  --queue                   with server.yaml: windows of signals that wait for a word, the one first that would tell most; with --tier expert
+                            those that only an expert can settle, with --annotator PSEUDONYM none that they have labelled already
+  --agreement               with server.yaml: how far annotators agree beyond chance: Cohen, Fleiss, Krippendorff with interval`;
 
 function subjectOption(args: ParsedArguments): Label['subject'] | undefined {
   const [window, signal] = [textOption(args, 'window'), textOption(args, 'signal')];
@@ -138,7 +143,7 @@ export async function sendLabel(args: ParsedArguments): Promise<Record<string, u
     );
     await client.publishAsync(topics.label(wish.stream), JSON.stringify(label), { qos: 1 });
     const receipt = await answered;
-    const words = `${label.verdict}${wish.class ? ` ${wish.class}` : ''}: ${ANSWERS[receipt.outcome]} (${receipt.windows} windows)`;
+    const words = `${label.verdict}${wish.class ? ` ${wish.class}` : ''}: ${ANSWERS[receipt.outcome]} (${receipt.windows} windows), by ${receipt.label.annotator}`;
     if (receipt.outcome === 'windowGone' || receipt.outcome === 'cannotLearn') throw new Refusal('fleet/label', words);
     process.stdout.write(`${words}\n`);
     return { label, receipt };

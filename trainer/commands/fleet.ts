@@ -6,6 +6,7 @@ import { changeRollout, readRollouts } from '../fleet/rollout-store.ts';
 import { rolloutLines } from '../fleet/rollout-view.ts';
 import { Refusal } from '../refusal.ts';
 import { type Command, type ParsedArguments, textOption } from './command.ts';
+import { labelBooks } from './fleet-books.ts';
 import { LABEL_HELP, LABEL_OPTIONS, sendLabel } from './fleet-label.ts';
 import { brokerOption, FLEET_HELP, FLEET_OPTIONS, openRepository } from './fleet-options.ts';
 import { rollbackGateways } from './fleet-rollback.ts';
@@ -104,6 +105,7 @@ export const fleet: Command = {
        tremolo fleet rollback SELECTOR [options]
        tremolo fleet label SITE/GATEWAY STREAM CLASS [--reject] [options]
        tremolo fleet label SITE/GATEWAY STREAM --unsure [options]
+       tremolo fleet label server.yaml --queue|--agreement [options]
 
   status     what each gateway runs, as its inference process has proved it, and how the rollouts under way and the last stand
   pause      begins no further group; if too many fail, all go back nevertheless
@@ -126,7 +128,7 @@ example: tremolo fleet status --json
   positionals: 4,
   async run(args, signal) {
     const [action, id, ...more] = args.positionals;
-    if (action === 'label') return sendLabel(args);
+    if (action === 'label') return args.values.queue || args.values.agreement ? labelBooks(args.positionals, args) : sendLabel(args);
     if (more.length > 0) throw new Refusal('usage/arguments', `${more.join(' ')} is one argument too many; see tremolo fleet --help`);
     if (!ACTIONS.includes(action ?? ''))
       throw new Refusal('usage/arguments', `write fleet ${ACTIONS.join(', ')} or label; see tremolo fleet --help`);

@@ -2,7 +2,7 @@ import type { IPublishPacket, MqttClient } from 'mqtt';
 import { sha256 } from '../../models/bundle/bundle.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { adapterStatementSchema } from '../../runtime/contracts/adaptation.ts';
-import { driftSignalSchema } from '../../runtime/contracts/drift.ts';
+import { type DriftSignal, driftSignalSchema } from '../../runtime/contracts/drift.ts';
 import { labelReceiptSchema } from '../../runtime/contracts/label.ts';
 import { gatewayOfTopic, siteTopics, streamOfTopic } from '../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
@@ -153,12 +153,18 @@ export function arrivalOf(topic: string, bytes: Uint8Array): Arrival | undefined
       id: signal.id,
       atMs: Date.parse(signal.at),
       pseudonym: signal.asset,
-      body: JSON.stringify({ ...signal, evidence: { kind: evidence.kind } }),
+      body: JSON.stringify({ ...signal, evidence: withoutSamples(evidence) }),
       windows: evidence.kind === 'raw' ? evidence.windows.filter(isWhole) : [],
     };
   } catch {
     return undefined;
   }
+}
+
+/** Samples lie by themselves; how each window was decided says what a label of it would tell. */
+function withoutSamples(evidence: DriftSignal['evidence']): object {
+  if (evidence.kind !== 'raw') return evidence;
+  return { ...evidence, windows: evidence.windows.map(({ scales: _, codes: __, ...window }) => window) };
 }
 
 /** Numbers that can be multiplied: whole samples of every channel. */

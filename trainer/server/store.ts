@@ -22,7 +22,7 @@ export interface Arrival extends Origin {
   readonly atMs: number;
   /** Whom it is about or by: what an erasure names. */
   readonly pseudonym?: string;
-  /** JSON; of a signal without its windows, of an adapter `{file}` in base64. */
+  /** JSON; of a signal without its windows' samples, of an adapter `{file}` in base64. */
   readonly body: string;
   readonly windows?: readonly RawWindow[];
 }
