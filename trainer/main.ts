@@ -18,7 +18,7 @@ import { serve } from './commands/serve.ts';
 import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
 import { tune } from './commands/tune.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal, SaidWhy } from './refusal.ts';
 
 const COMMANDS: readonly Command[] = [
   demo,
@@ -91,7 +91,7 @@ try {
   await main(process.argv.slice(2));
 } catch (error) {
   const isRefusal = error instanceof Refusal || error instanceof BundleRefusal || error instanceof ConfigurationRefusal;
-  if (!isRefusal) throw error;
-  process.stderr.write(`${error.code}: ${error.message}\n`);
-  process.exitCode = error.code === 'interrupted' ? 1 : 2;
+  if (isRefusal) process.stderr.write(`${error.code}: ${error.message}\n`);
+  else if (!(error instanceof SaidWhy)) throw error;
+  process.exitCode = error instanceof SaidWhy ? error.exitCode : error.code === 'interrupted' ? 1 : 2;
 }

@@ -8,3 +8,13 @@ export class Refusal extends Error {
     this.code = code;
   }
 }
+
+/** A program that was run for a verb has failed, and has said why: nothing is left to print. */
+export class SaidWhy extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`it ended with ${exitCode}`);
+    this.exitCode = exitCode;
+  }
+}
