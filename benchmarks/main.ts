@@ -70,7 +70,7 @@ async function main(): Promise<number> {
   const ids = SCENARIOS.map(({ id }) => id);
   const unknown = positionals.filter((pattern) => choose([pattern], ids).length === 0);
   if (unknown.length > 0) {
-    process.stderr.write(`bench/unknown: no scenario fits ${unknown.join(', ')}; npm run bench -- --list shows them all\n`);
+    process.stderr.write(`bench/unknown: no scenario fits ${unknown.join(', ')}; --list shows them all\n`);
     return 2;
   }
   const wanted = choose(positionals.length > 0 ? positionals : ['*'], ids);

@@ -1,4 +1,8 @@
+import { constants } from 'node:fs';
+import { access, stat, writeFile } from 'node:fs/promises';
+import { dirname, resolve } from 'node:path';
 import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { readManifest } from '../models/bundle/bundle.ts';
 import { Refusal } from '../trainer/refusal.ts';
 
 export interface VerbContext {
@@ -49,6 +53,33 @@ export function numberIn(name: string, text: string, least: number, most: number
   const value = Number(text);
   if (text !== '' && value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
   throw new Refusal('usage/number', `--${name} is "${text}"; give a ${whole ? 'whole ' : ''}number from ${least} to ${most}`);
+}
+
+/** Folder of the bundle that is measured: by default the one shipped with Tremolo. @throws BundleRefusal where it is none */
+export async function bundleFolder({ root }: VerbContext, path: string | undefined): Promise<string> {
+  const folder = path === undefined ? `${root}models/shipped/plant` : resolve(path);
+  await readManifest(folder);
+  return folder;
+}
+
+/**
+ * Asked before anything is measured: a minute's work must not be lost for a folder that is not there.
+ *
+ * @returns writes a page into the file, if one was asked for
+ * @throws Refusal bench/html where it could not be written
+ */
+export async function pageFile(path: string | undefined): Promise<(page: () => Promise<string>) => Promise<void>> {
+  if (path === undefined) return async () => {};
+  const file = resolve(path);
+  const isFolder = await stat(file).then(
+    (found) => found.isDirectory(),
+    () => false,
+  );
+  if (isFolder) throw new Refusal('bench/html', `${path} is a folder; name a file in it`);
+  await access(dirname(file), constants.W_OK).catch((cause: NodeJS.ErrnoException) => {
+    throw new Refusal('bench/html', `${path} cannot be written (${cause.code}); make its folder`, { cause });
+  });
+  return async (page) => writeFile(file, await page());
 }
 
 export function print(text: string): void {

@@ -4,7 +4,7 @@ import { engineVerb } from './engine/command.ts';
 import { pushVerb } from './push/command.ts';
 import { soakVerb } from './soak/command.ts';
 import { capacityVerb } from './streams/capacity.ts';
-import { streamsCommand } from './streams/command.ts';
+import { streamsVerb } from './streams/command.ts';
 import { swapVerb } from './swap/command.ts';
 import { runVerb, type VerbContext } from './verb.ts';
 
@@ -12,13 +12,11 @@ import { runVerb, type VerbContext } from './verb.ts';
 export const VERBS: Readonly<Record<string, (argv: readonly string[], context: VerbContext) => Promise<number>>> = {
   engine: (argv, context) => runVerb(engineVerb, argv, context),
   streams: (argv, context) =>
-    argv.includes('--capacity')
-      ? runVerb(
-          capacityVerb,
-          argv.filter((argument) => argument !== '--capacity'),
-          context,
-        )
-      : streamsCommand(argv, context.root, context.programs),
+    runVerb(
+      argv.includes('--capacity') ? capacityVerb : streamsVerb,
+      argv.filter((argument) => argument !== '--capacity'),
+      context,
+    ),
   adapt: (argv, context) => runVerb(adaptVerb, argv, context),
   swap: (argv, context) => runVerb(swapVerb, argv, context),
   push: (argv, context) => runVerb(pushVerb, argv, context),

@@ -17,7 +17,7 @@ import { serve } from './commands/serve.ts';
 import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
 import { tune } from './commands/tune.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal, SaidWhy } from './refusal.ts';
 
 const COMMANDS: readonly Command[] = [
   demo,
@@ -94,13 +94,14 @@ try {
   if (process.argv.includes('--json'))
     process.stdout.write(`${JSON.stringify({ error: { code: failure?.code ?? 'bug', message: failure?.message ?? String(error) } })}\n`);
   if (!failure) throw error;
-  process.stderr.write(`${failure.code}: ${failure.message}\n`);
+  if (!(error instanceof SaidWhy)) process.stderr.write(`${failure.code}: ${failure.message}\n`);
   process.exitCode = failure.exitCode;
 }
 
 /** What is said of an error in one line; undefined where it is a bug, whose stack is wanted. */
 function failureOf(error: unknown): { code: string; message: string; exitCode: number } | undefined {
   if (error instanceof CodedRefusal) return { code: error.code, message: error.message, exitCode: error.code === 'interrupted' ? 1 : 2 };
+  if (error instanceof SaidWhy) return { code: 'failed', message: error.message, exitCode: error.exitCode };
   // Disk full, folder not ours: nobody's mistake in this program.
   const { syscall, code, message } = error as NodeJS.ErrnoException;
   return syscall === undefined ? undefined : { code: `system/${code}`, message, exitCode: 1 };

@@ -1,7 +1,9 @@
-import { resolve } from 'node:path';
+import { readManifest } from '../../models/bundle/bundle.ts';
+import { cannotLearn } from '../../runtime/io/adapt-bundle.ts';
+import { Refusal } from '../../trainer/refusal.ts';
 import { DisturbanceWatch, disturbedLine, familyCpuMs } from '../harness/disturbance.ts';
 import { digits } from '../harness/interleave.ts';
-import { type BenchVerb, parseVerb, print } from '../verb.ts';
+import { type BenchVerb, bundleFolder, parseVerb, print } from '../verb.ts';
 import { measureAdaptation } from './measure.ts';
 
 export const adaptVerb: BenchVerb = {
@@ -17,10 +19,14 @@ memory of a process that does nothing else. One thread.
 
 example: tremolo bench adapt
 `,
-  async run(argv, { root, programs, signal }) {
+  async run(argv, context) {
+    const { programs, signal } = context;
     const { positionals } = parseVerb('adapt', argv, {}, 1);
+    const bundle = await bundleFolder(context, positionals[0]);
+    const reason = cannotLearn((await readManifest(bundle)).manifest);
+    if (reason) throw new Refusal('bench/adapt', `${bundle} cannot learn on a gateway: ${reason}`);
     const watch = new DisturbanceWatch(familyCpuMs);
-    const report = await measureAdaptation(resolve(positionals[0] ?? `${root}models/shipped/plant`), programs, signal);
+    const report = await measureAdaptation(bundle, programs, signal);
     const disturbance = watch.finish();
     const { steps, examples, seconds, cpuSeconds, longestStepMs, beforeMb, peakMb } = report;
     print(

@@ -49,7 +49,10 @@ export const CORES: readonly Core[] = [
   },
 ];
 
-/** V8 compiles and collects on the thread that is counted, not on helpers whenever they get to it: no less is counted, and the same each time. */
+/**
+ * Where JavaScript is what is counted: V8 compiles and collects on the thread that is counted, not on helpers whenever they get to it, so no less is
+ * counted and the same each time. WebAssembly would stay as its first compiler left it, three times slower.
+ */
 const REPEATABLE = ['--single-threaded', '--hash-seed=1', '--random-seed=1'];
 
 /** Why a core cannot be emulated here; undefined where it can. */
@@ -100,7 +103,7 @@ export async function prepareGateway(root: string, core: Core, folder: string, b
   return {
     async run(work, plugin) {
       const options = ['-cpu', core.cpu, '-L', system, ...(plugin ? ['-plugin', plugin] : [])];
-      const flags = plugin ? REPEATABLE : [];
+      const flags = work.kind === 'update' ? REPEATABLE : [];
       return runProgram([core.qemu, ...options, join(given, 'node/bin/node'), ...flags], place, core.engine, work);
     },
   };

@@ -1,4 +1,3 @@
-import { writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,14 +7,14 @@ import { digits } from '../harness/interleave.ts';
 import { columns } from '../harness/report.ts';
 import { plotAssets, renderPage } from '../report/page.ts';
 import { rounded } from '../streams/quantiles.ts';
-import { type BenchVerb, numberIn, parseVerb, print } from '../verb.ts';
+import { type BenchVerb, bundleFolder, numberIn, pageFile, parseVerb, print } from '../verb.ts';
 import { type Device, describeDevice } from './device.ts';
 import { energyMeter } from './energy.ts';
 import { type EngineMeasured, type EngineRow, measureEngines } from './measure.ts';
 import { enginePage } from './page.ts';
 import { pathMsPerStreamSecond } from './path.ts';
 import { loadSubjects, threadCounts } from './subjects.ts';
-import { writeTuning } from './tune-file.ts';
+import { readTunable, writeTuning } from './tune-file.ts';
 import { type Verdict, verdictOf } from './verdict.ts';
 
 /** What `bench engine --json` prints. */
@@ -62,17 +61,20 @@ export const engineVerb: BenchVerb = {
   name: 'engine',
   summary: 'every way to run a bundle on this device, and how many streams it carries',
   help: HELP,
-  async run(argv, { root, programs, signal }) {
+  async run(argv, context) {
+    const { programs, signal } = context;
     const { values, positionals } = parseVerb('engine', argv, OPTIONS, 1);
     const seconds = numberIn('seconds', values.seconds!, 1, 3600);
-    const folder = resolve(positionals[0] ?? values.bundle ?? `${root}models/shipped/plant`);
+    const folder = await bundleFolder(context, positionals[0] ?? values.bundle);
+    const writePage = await pageFile(values.html);
+    if (values.tune) await readTunable(resolve(values.tune));
     const bar = new ProgressBar('engine');
     const report = await benchEngine(folder, programs, seconds, signal, bar);
     bar.done(`${report.rows.length} ways and batches in ${report.seconds.toFixed(0)} s`);
     // What something disturbed would bind the gateway to a figure of the moment.
     const tunes = values.tune !== undefined && report.disturbance.reasons.length === 0;
     if (tunes) await writeTuning(resolve(values.tune!), report.verdict);
-    if (values.html) await writeFile(resolve(values.html), renderPage(enginePage(report), await plotAssets(programs)));
+    await writePage(async () => renderPage(enginePage(report), await plotAssets(programs)));
     const tuned =
       values.tune === undefined
         ? ''

@@ -1,6 +1,5 @@
-import { resolve } from 'node:path';
 import { disturbedLine } from '../harness/disturbance.ts';
-import { type BenchVerb, numberIn, parseVerb, print } from '../verb.ts';
+import { type BenchVerb, bundleFolder, numberIn, parseVerb, print } from '../verb.ts';
 import { measureFleetPush } from './fleet.ts';
 
 export const pushVerb: BenchVerb = {
@@ -18,12 +17,13 @@ answers with the real engine; it decides no windows, and there is no shadow. Sec
 
 example: tremolo bench push --gateways 5
 `,
-  async run(argv, { root, programs, signal }) {
+  async run(argv, context) {
+    const { programs, signal } = context;
     const text = { type: 'string' } as const;
     const { values } = parseVerb('push', argv, { gateways: text, bundle: text });
     const result = await measureFleetPush({
       gateways: numberIn('gateways', values.gateways ?? '100', 1, 1000, true),
-      bundle: values.bundle ? resolve(values.bundle) : `${root}models/shipped/plant`,
+      bundle: await bundleFolder(context, values.bundle),
       programs,
       signal,
       progress: (line) => process.stderr.write(`push: ${line}\n`),

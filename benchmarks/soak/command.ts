@@ -1,6 +1,6 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { table } from '../../trainer/report/parts.ts';
 import { describeDevice } from '../engine/device.ts';
 import { deviceSection } from '../engine/page.ts';
@@ -8,7 +8,7 @@ import { disturbedLine, othersReason } from '../harness/disturbance.ts';
 import { digits } from '../harness/interleave.ts';
 import { type BenchPage, plotAssets, renderPage } from '../report/page.ts';
 import { measureStreams, type StreamsResult } from '../streams/measure.ts';
-import { type BenchVerb, numberIn, parseVerb, print } from '../verb.ts';
+import { type BenchVerb, bundleFolder, numberIn, pageFile, parseVerb, print } from '../verb.ts';
 import { slopeOf } from './slope.ts';
 import type { SoakLine } from './watch-process.ts';
 
@@ -35,11 +35,14 @@ mosquitto.
 
 example: tremolo bench soak --hours 0.005 --streams 20
 `,
-  async run(argv, { root, programs }) {
+  async run(argv, context) {
+    const { programs } = context;
     const text = { type: 'string' } as const;
     const { values } = parseVerb('soak', argv, { hours: text, streams: text, bundle: text, html: text });
     const hours = numberIn('hours', values.hours ?? '1', 0.001, 24);
     const streams = numberIn('streams', values.streams ?? '100', 1, 10_000, true);
+    const bundle = await bundleFolder(context, values.bundle);
+    const writePage = await pageFile(values.html);
     const folder = await mkdtemp(join(tmpdir(), 'tremolo-soak-'));
     const file = join(folder, 'lines.jsonl');
     try {
@@ -50,7 +53,7 @@ example: tremolo bench soak --hours 0.005 --streams 20
         seconds: Math.max(1, Math.round(3600 * hours)),
         aligned: false,
         seed: 1,
-        bundle: values.bundle ? resolve(values.bundle) : `${root}models/shipped/plant`,
+        bundle,
         programs,
         imports: [new URL('soak-watch.js', programs).href],
         progress: (line) => process.stderr.write(`soak: ${line}\n`),
@@ -71,7 +74,7 @@ example: tremolo bench soak --hours 0.005 --streams 20
         device: await describeDevice(),
         streams: result,
       };
-      if (values.html) await writeFile(resolve(values.html), renderPage(soakPage(report, lines, began), await plotAssets(programs)));
+      await writePage(async () => renderPage(soakPage(report, lines, began), await plotAssets(programs)));
       const { jitterMs, memory, gc, loopDelayMs, disturbance } = report;
       print(
         disturbedLine(disturbance) +

@@ -1,5 +1,3 @@
-import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { ProgressBar } from '../../trainer/io/progress.ts';
 import { html } from '../../trainer/report/html.ts';
 import { table } from '../../trainer/report/parts.ts';
@@ -9,7 +7,7 @@ import { disturbedLine, othersReason } from '../harness/disturbance.ts';
 import { digits } from '../harness/interleave.ts';
 import { columns } from '../harness/report.ts';
 import { plotAssets, renderPage } from '../report/page.ts';
-import { type BenchVerb, numberIn, parseVerb, print } from '../verb.ts';
+import { type BenchVerb, bundleFolder, numberIn, pageFile, parseVerb, print } from '../verb.ts';
 import { measureStreams, type StreamsResult } from './measure.ts';
 
 /** p99 from frame due to diagnosis received, beyond which a gateway carries too many streams. */
@@ -72,12 +70,14 @@ Finds by bisection the number of streams at which p99 crosses ${BOUND_MS} ms, to
 
 example: tremolo bench streams --capacity --seconds 5
 `,
-  async run(argv, { root, programs, signal }) {
+  async run(argv, context) {
+    const { programs, signal } = context;
     const text = { type: 'string' } as const;
     const { values } = parseVerb('streams', argv, { streams: text, seconds: text, bundle: text, html: text });
     const first = numberIn('streams', values.streams ?? '200', 1, 10_000, true);
     const secondsEach = numberIn('seconds', values.seconds ?? '10', 1, 3600, true);
-    const bundle = values.bundle ? resolve(values.bundle) : `${root}models/shipped/plant`;
+    const bundle = await bundleFolder(context, values.bundle);
+    const writePage = await pageFile(values.html);
     const points: CapacityReport['points'][number][] = [];
     const bar = new ProgressBar('capacity');
     let skipped: string | undefined;
@@ -125,7 +125,7 @@ example: tremolo bench streams --capacity --seconds 5
       points,
       disturbance: { reasons },
     };
-    if (values.html) await writeFile(resolve(values.html), renderPage(capacityPage(report), await plotAssets(programs)));
+    await writePage(async () => renderPage(capacityPage(report), await plotAssets(programs)));
     const line = ({
       streams,
       latencyMs,

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
-import { parseArgs } from 'node:util';
+import { disturbedLine, othersReason } from '../harness/disturbance.ts';
+import { type BenchVerb, bundleFolder, numberIn, parseVerb, print } from '../verb.ts';
 import { measureStreams, type StreamsResult } from './measure.ts';
 
 const HELP = `usage: tremolo bench streams [options]
@@ -21,54 +22,35 @@ example: tremolo bench streams --streams 100 --seconds 10
 Exit code: 0 measured, or mosquitto is missing (says so); 1 failed; 2 wrong usage.
 `;
 
-const OPTIONS = {
-  streams: { type: 'string', default: '100' },
-  seconds: { type: 'string', default: '60' },
-  seed: { type: 'string', default: '1' },
-  aligned: { type: 'boolean', default: false },
-  bundle: { type: 'string' },
-  profile: { type: 'string' },
-  json: { type: 'boolean', default: false },
-  help: { type: 'boolean', short: 'h', default: false },
-} as const;
+const text = { type: 'string' } as const;
+const OPTIONS = { streams: text, seconds: text, seed: text, aligned: { type: 'boolean' }, bundle: text, profile: text } as const;
 
-/** @returns the exit code */
-export async function streamsCommand(argv: readonly string[], root: string, programs: URL): Promise<number> {
-  let values: ReturnType<typeof parse>;
-  try {
-    values = parse(argv);
-  } catch (error) {
-    process.stderr.write(`usage/arguments: ${(error as Error).message.split('\n')[0]}; see tremolo bench streams --help\n`);
-    return 2;
-  }
-  if (values.help) {
-    process.stdout.write(HELP);
-    return 0;
-  }
-  const numbers = { streams: Number(values.streams), seconds: Number(values.seconds), seed: Number(values.seed) };
-  const inRange = { streams: [1, 10_000], seconds: [1, 86_400], seed: [0, 2 ** 32 - 1] } as const;
-  for (const name of ['streams', 'seconds', 'seed'] as const) {
-    const [least, most] = inRange[name];
-    if (Number.isInteger(numbers[name]) && numbers[name] >= least && numbers[name] <= most) continue;
-    process.stderr.write(`usage/number: --${name} is "${values[name]}"; give a whole number from ${least} to ${most}\n`);
-    return 2;
-  }
-  const result = await measureStreams({
-    ...numbers,
-    aligned: values.aligned,
-    bundle: values.bundle ? resolve(values.bundle) : `${root}models/shipped/plant`,
-    programs,
-    profile: values.profile && resolve(values.profile),
-    progress: (line) => process.stderr.write(`${line}\n`),
-  });
-  process.stdout.write('skipped' in result ? `skipped: ${result.skipped}\n` : summary(result));
-  if (values.json) process.stdout.write(`${JSON.stringify(result)}\n`);
-  return 0;
-}
-
-function parse(argv: readonly string[]) {
-  return parseArgs({ args: [...argv], options: OPTIONS, allowPositionals: false }).values;
-}
+export const streamsVerb: BenchVerb = {
+  name: 'streams',
+  summary: 'latency and processor time of the whole path',
+  help: HELP,
+  async run(argv, context) {
+    const { values } = parseVerb('streams', argv, OPTIONS);
+    const result = await measureStreams({
+      streams: numberIn('streams', values.streams ?? '100', 1, 10_000, true),
+      seconds: numberIn('seconds', values.seconds ?? '60', 1, 86_400, true),
+      seed: numberIn('seed', values.seed ?? '1', 0, 2 ** 32 - 1, true),
+      aligned: values.aligned ?? false,
+      bundle: await bundleFolder(context, values.bundle),
+      programs: context.programs,
+      profile: values.profile && resolve(values.profile),
+      progress: (line) => process.stderr.write(`${line}\n`),
+    });
+    if ('skipped' in result) {
+      print(`skipped: ${result.skipped}\n`);
+      return result;
+    }
+    const reason = othersReason(result.load.othersCores);
+    const disturbance = { reasons: reason ? [reason] : [] };
+    print(`${disturbedLine(disturbance)}${summary(result)}`);
+    return { ...result, disturbance };
+  },
+};
 
 function summary(result: StreamsResult): string {
   const { latencyMs, cpu, generator, broker, load } = result;

@@ -1,7 +1,6 @@
-import { resolve } from 'node:path';
 import { disturbedLine } from '../harness/disturbance.ts';
 import type { Quantiles } from '../streams/quantiles.ts';
-import { type BenchVerb, numberIn, parseVerb, print } from '../verb.ts';
+import { type BenchVerb, bundleFolder, numberIn, parseVerb, print } from '../verb.ts';
 import { measureSwap } from './measure.ts';
 
 export const swapVerb: BenchVerb = {
@@ -19,13 +18,14 @@ were lost or decided twice, and says the latency before the push, from there to 
 
 example: tremolo bench swap --streams 20 --seconds 30
 `,
-  async run(argv, { root, programs }) {
+  async run(argv, context) {
+    const { programs } = context;
     const text = { type: 'string' } as const;
     const { values } = parseVerb('swap', argv, { streams: text, seconds: text, bundle: text });
     const result = await measureSwap({
       streams: numberIn('streams', values.streams ?? '100', 1, 10_000, true),
       seconds: numberIn('seconds', values.seconds ?? '45', 15, 3600, true),
-      bundle: values.bundle ? resolve(values.bundle) : `${root}models/shipped/plant`,
+      bundle: await bundleFolder(context, values.bundle),
       programs,
       progress: (line) => process.stderr.write(`swap: ${line}\n`),
     });

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { SaidWhy } from '../refusal.ts';
 import type { Command, ParsedArguments } from './command.ts';
 
 /** A program of its own: the server's rooms do not look at the benchmarks. */
@@ -25,7 +26,11 @@ function argumentsOf({ values, positionals }: ParsedArguments, json: readonly st
 }
 
 /** Runs the program; it prints what it found, save for the line of JSON. */
-async function runBench(argv: readonly string[], signal: AbortSignal, hidesLast: boolean): Promise<string> {
+async function runBench(
+  argv: readonly string[],
+  signal: AbortSignal,
+  hidesLast: boolean,
+): Promise<{ readonly last: string; readonly code: number }> {
   const child = spawn(process.execPath, [BENCH, ...argv], { stdio: ['ignore', 'pipe', 'inherit'] });
   const stop = () => child.kill('SIGTERM');
   signal.addEventListener('abort', stop, { once: true });
@@ -37,9 +42,7 @@ async function runBench(argv: readonly string[], signal: AbortSignal, hidesLast:
   const lines = text.trimEnd().split('\n');
   const last = hidesLast && lines.at(-1)?.startsWith('{') ? (lines.pop() ?? '') : '';
   if (lines.some((line) => line !== '')) process.stdout.write(`${lines.join('\n')}\n`);
-  // It has said why.
-  if (code !== 0) process.exitCode = code ?? 1;
-  return last;
+  return { last, code: code ?? 1 };
 }
 
 export const bench: Command = {
@@ -86,15 +89,19 @@ example: tremolo bench engine --seconds 5 --html engine.html`,
   positionals: 64,
   async run(args, signal) {
     if (args.values.compare || BENCH_VERBS.some((name) => name === args.positionals[0])) {
-      const line = await runBench(argumentsOf(args, ['--json']), signal, true);
-      return line === '' ? {} : (JSON.parse(line) as Record<string, unknown>);
+      const { last, code } = await runBench(argumentsOf(args, ['--json']), signal, true);
+      if (code !== 0) throw new SaidWhy(code);
+      return JSON.parse(last) as Record<string, unknown>;
     }
     const folder = await mkdtemp(join(tmpdir(), 'tremolo-bench-'));
     try {
       const file = join(folder, 'report.json');
-      await runBench(argumentsOf(args, args.values.list ? [] : ['--json', file]), signal, false);
-      // There is none of a list, nor where the arguments were refused.
-      const text = await readFile(file, 'utf8').catch(() => '{}');
+      const { code } = await runBench(argumentsOf(args, args.values.list ? [] : ['--json', file]), signal, false);
+      if (args.values.list) return {};
+      const text = await readFile(file, 'utf8').catch(() => undefined);
+      if (text === undefined) throw new SaidWhy(code);
+      // A scenario that failed is a row of its report all the same.
+      process.exitCode = code;
       return JSON.parse(text) as Record<string, unknown>;
     } finally {
       await rm(folder, { recursive: true, force: true });
