@@ -26,10 +26,7 @@ export interface Deployed {
 }
 
 /** Some rows of the target, spread evenly, after all of replay: labels are not looked at. */
-function calibrationFeatures(
-  { network, unlabelled }: Pick<TuneContext, 'network' | 'unlabelled'>,
-  replay: LabelledFeatures,
-): Float32Array {
+function calibrationFeatures({ network, unlabelled }: Pick<TuneContext, 'network' | 'unlabelled'>, replay: LabelledFeatures): Float32Array {
   const count = unlabelled.length / featureCount(network.parts);
   const wanted = Math.min(CALIBRATION_WINDOWS, count);
   const rows = Array.from({ length: wanted }, (_, index) => Math.floor(((index + 0.5) * count) / wanted));
