@@ -37,6 +37,10 @@ const COMMANDS: readonly Command[] = [
   bench,
 ];
 
+/** One rule for all verbs. */
+const JSON_HELP =
+  'With --json the last line of stdout is one JSON object: the result, or {"error":{"code","message"}} beside the line on stderr.';
+
 function overview(): string {
   const width = Math.max(...COMMANDS.map(({ verb }) => verb.length));
   return [
@@ -46,8 +50,8 @@ function overview(): string {
     '',
     ...COMMANDS.map(({ verb, summary }) => `  ${verb.padEnd(width)}  ${summary}`),
     '',
-    'Every verb has --help with an example, and --json for one JSON object as the last line of stdout: the result, or',
-    '{"error":{"code","message"}} beside the line on stderr.',
+    'Every verb has --help with an example.',
+    JSON_HELP,
     'Exit 0: done. 1: failed. 2: wrong usage or bad input.',
   ].join('\n');
 }
@@ -66,7 +70,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (!command) throw new Refusal('usage/verb', `there is no verb "${verb}"; there are ${COMMANDS.map((other) => other.verb).join(', ')}`);
   const args = parseCommand(command, rest);
   if (args.values.help) {
-    process.stdout.write(`${command.help}\n`);
+    process.stdout.write(`${command.help}\n\n${JSON_HELP}\n`);
     return;
   }
   const abort = new AbortController();
@@ -103,6 +107,6 @@ function failureOf(error: unknown): { code: string; message: string; exitCode: n
   if (error instanceof CodedRefusal) return { code: error.code, message: error.message, exitCode: error.code === 'interrupted' ? 1 : 2 };
   if (error instanceof SaidWhy) return { code: 'failed', message: error.message, exitCode: error.exitCode };
   // Disk full, folder not ours: nobody's mistake in this program.
-  const { syscall, code, message } = error as NodeJS.ErrnoException;
+  const { syscall, code, message } = (error ?? {}) as NodeJS.ErrnoException;
   return syscall === undefined ? undefined : { code: `system/${code}`, message, exitCode: 1 };
 }

@@ -75,7 +75,8 @@ function mustBe(schema: z.core.$ZodType | undefined, input: unknown): string {
 
 function sizeWording(issue: z.core.$ZodRawIssue<z.core.$ZodIssueTooSmall> | z.core.$ZodRawIssue<z.core.$ZodIssueTooBig>): string {
   const size = Number(issue.code === 'too_small' ? issue.minimum : issue.maximum);
-  const unit = `${issue.origin === 'string' ? 'character' : 'entr'}${issue.origin === 'string' ? (size === 1 ? '' : 's') : size === 1 ? 'y' : 'ies'}`;
+  const [one, many] = issue.origin === 'string' ? ['character', 'characters'] : ['entry', 'entries'];
+  const unit = size === 1 ? one : many;
   if (issue.exact) return `must have exactly ${size} ${unit}, not ${shown(issue.input)}`;
   if (issue.code === 'too_small') return size === 1 ? 'must not be empty' : `must have at least ${size} ${unit}`;
   return `must have at most ${size} ${unit}`;

@@ -1,7 +1,16 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { geluActivation, layerNorm } from '../trace/operations/composite.ts';
 import { type FrontEndOptions, featureParts, statisticsSpecs, type TokenKind } from './front-end.ts';
-import { dropoutSites, linear, meanOverTokens, type Network, type NetworkContext, type NetworkOutput } from './network.ts';
+import {
+  denseLayers,
+  dropoutSites,
+  embedParts,
+  linear,
+  meanOverTokens,
+  type Network,
+  type NetworkContext,
+  type NetworkOutput,
+} from './network.ts';
 import { ParameterLayout, type ParameterSpec } from './parameters.ts';
 
 export interface AttentionNetworkOptions {
@@ -134,23 +143,14 @@ export function attentionNetwork(options: AttentionNetworkOptions): Network {
     parameters,
     statistics: new ParameterLayout(statisticsSpecs(parts)),
     embeddingWidth: 2 * width,
-    targets: parameters.parameters
-      .filter(({ name }) => name.endsWith('.weight'))
-      .map(({ name, shape }) => ({
-        name: name.slice(0, -'.weight'.length),
-        inputs: shape[0],
-        outputs: shape[1],
-      })),
+    targets: denseLayers(parameters),
     attention: { layers, width: inner },
     dropout: { sites: 1 + 2 * layers, tokens, width },
 
     forward(features, context): NetworkOutput {
       const { parameters: p } = context;
       const drop = dropoutSites(context);
-      const embedded = parts.map((part, index) => {
-        const flat = tf.reshape(features[index], [-1, part.width]);
-        return tf.reshape(linear(flat, `embed.${part.kind}`, part.tokens, context), [-1, part.tokens, width]);
-      });
+      const embedded = embedParts(parts, features, width, context);
       // The class token takes its batch from the first part's first token; Expand would read it from the graph's input.
       const classToken = batched(tf.reshape(p.classToken, [1, width]), tf.reshape(embedded[0], [-1, width]), parts[0].tokens);
       let x = tf.add(tf.concat([classToken, ...embedded], 1), p.positions);

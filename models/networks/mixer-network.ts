@@ -1,7 +1,7 @@
 import * as tf from '@tensorflow/tfjs-core';
 import { geluActivation, layerNorm } from '../trace/operations/composite.ts';
 import { type FrontEndOptions, featureParts, statisticsSpecs, type TokenKind } from './front-end.ts';
-import { dropoutSites, linear, meanOverTokens, type Network, type NetworkOutput } from './network.ts';
+import { denseLayers, dropoutSites, embedParts, linear, meanOverTokens, type Network, type NetworkOutput } from './network.ts';
 import { ParameterLayout, type ParameterSpec } from './parameters.ts';
 
 export interface MixerNetworkOptions {
@@ -77,22 +77,13 @@ export function mixerNetwork(options: MixerNetworkOptions): Network {
     parameters,
     statistics: new ParameterLayout(statisticsSpecs(parts)),
     embeddingWidth: width,
-    targets: parameters.parameters
-      .filter(({ name }) => name.endsWith('.weight') && !name.includes('.tokens.'))
-      .map(({ name, shape }) => ({
-        name: name.slice(0, -'.weight'.length),
-        inputs: shape[0],
-        outputs: shape[1],
-      })),
+    targets: denseLayers(parameters).filter(({ name }) => !name.includes('.tokens.')),
     dropout: { sites: 1 + layers, tokens, width },
 
     forward(features, context): NetworkOutput {
       const { parameters: p } = context;
       const drop = dropoutSites(context);
-      const embedded = parts.map((part, index) => {
-        const flat = tf.reshape(features[index], [-1, part.width]);
-        return tf.reshape(linear(flat, `embed.${part.kind}`, part.tokens, context), [-1, part.tokens, width]);
-      });
+      const embedded = embedParts(parts, features, width, context);
       let x = drop(tf.reshape(embedded.length === 1 ? embedded[0] : tf.concat(embedded, 1), [-1, width]), 0);
       for (let index = 0; index < layers; index++) {
         const name = `layer${index}`;

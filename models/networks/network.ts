@@ -65,6 +65,26 @@ export function linear(x: tf.Tensor, name: string, tokens: number, { parameters,
   return delta ? tf.add(y, delta) : y;
 }
 
+/** Each part of the features becomes tokens of one width, by the layer `embed.KIND`. [N, tokens, part width] -> [N, tokens, width] a part */
+export function embedParts(
+  parts: readonly FeaturePart[],
+  features: readonly tf.Tensor[],
+  width: number,
+  context: NetworkContext,
+): tf.Tensor[] {
+  return parts.map((part, index) => {
+    const flat = tf.reshape(features[index], [-1, part.width]);
+    return tf.reshape(linear(flat, `embed.${part.kind}`, part.tokens, context), [-1, part.tokens, width]);
+  });
+}
+
+/** All layers that `linear` computes. */
+export function denseLayers({ parameters }: ParameterLayout): AdapterTarget[] {
+  return parameters
+    .filter(({ name }) => name.endsWith('.weight'))
+    .map(({ name, shape }) => ({ name: name.slice(0, -'.weight'.length), inputs: shape[0], outputs: shape[1] }));
+}
+
 /** Masks of a batch, one a site, each [N * tokens, width]; the identity without a mask. */
 export function dropoutSites(context: NetworkContext): (x: tf.Tensor, site: number) => tf.Tensor {
   if (!context.dropout) return (x) => x;

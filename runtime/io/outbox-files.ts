@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { syncFolder } from './whole-file.ts';
 
 /** What the outbox asks of a disk; tests have one that fills up. */
 export interface OutboxFiles {
@@ -48,16 +49,4 @@ export function folderFiles(folder: string): OutboxFiles {
     },
     remove: (name) => rm(join(folder, name), { force: true }),
   };
-}
-
-/** A new file is there after a power cut only if its folder was written too. */
-async function syncFolder(folder: string): Promise<void> {
-  // Windows cannot open a folder, and needs not.
-  if (process.platform === 'win32') return;
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }

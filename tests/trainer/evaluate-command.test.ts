@@ -13,7 +13,7 @@ import { makeTinyBundle, tinyRecordings } from '../support/tiny-bundle.ts';
 type EntryChange = (index: number) => Record<string, unknown>;
 
 /** The tiny recordings as a set on disk: 3 classes, two recordings each, `machine` 0 and 1. */
-async function writeTinySet(change: EntryChange = () => ({}), channels = ['x', 'y']): Promise<string> {
+async function writeTinySet(change: EntryChange = () => ({}), channels = ['x', 'y'], name = 'tiny'): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'tremolo-evaluate-'));
   await mkdir(join(folder, 'rec'));
   const recordings = tinyRecordings(4, 11).map(({ entry, ...recording }, index) => ({
@@ -22,7 +22,7 @@ async function writeTinySet(change: EntryChange = () => ({}), channels = ['x', '
   }));
   for (const { file, samples } of recordings) await writeFile(join(folder, file), new Uint8Array(samples.buffer));
   const entries = recordings.map(({ samples, ...entry }) => entry);
-  await writeFile(join(folder, 'dataset.json'), JSON.stringify({ name: 'tiny', recordings: entries }));
+  await writeFile(join(folder, 'dataset.json'), JSON.stringify({ name, recordings: entries }));
   return folder;
 }
 
@@ -56,6 +56,12 @@ describe('tremolo evaluate', () => {
     expect((error as Refusal).message).not.toContain('\n');
     return error as Refusal;
   };
+
+  it('warns where the bundle may know the recordings', async () => {
+    expect((await run([bundle, set, '--quick'])).warning).toMatch(/trained on a set called tiny \(none\)/);
+    const others = await writeTinySet(() => ({}), ['x', 'y'], 'others');
+    expect((await run([bundle, others, '--quick'])).warning).toBeUndefined();
+  });
 
   it('prints three tiers, and gives them as one object that JSON can carry', async () => {
     const made = await run([bundle, set, '--by', 'machine']);

@@ -66,13 +66,14 @@ export function numberOption(
   args: ParsedArguments,
   name: string,
   fallback: number,
-  { min = 0, max = Number.MAX_SAFE_INTEGER, whole = false } = {},
+  { min = 0, max = Number.POSITIVE_INFINITY, whole = false } = {},
 ): number {
   const text = args.values[name];
   if (text === undefined) return fallback;
   const value = Number(text);
-  if (!Number.isFinite(value) || text === '' || value < min || value > max || (whole && !Number.isInteger(value))) {
-    throw new Refusal('usage/number', `--${name} is "${text}"; give a ${whole ? 'whole ' : ''}number from ${min} to ${max}`);
+  if (!Number.isFinite(value) || text === '' || value < min || value > max || (whole && !Number.isSafeInteger(value))) {
+    const upTo = max === Number.POSITIVE_INFINITY ? 'on' : `to ${max}`;
+    throw new Refusal('usage/number', `--${name} is "${text}"; give a ${whole ? 'whole ' : ''}number from ${min} ${upTo}`);
   }
   return value;
 }

@@ -79,7 +79,10 @@ export class SampleFile {
       for (let row = 0; row < rows; row++) {
         const value = stored[row * width + index] * factor;
         if (!Number.isFinite(value) && !this.#mayLackNumbers) {
-          throw new Refusal('data/not-finite', `${this.#path} holds ${value} at sample ${start + row}, channel ${name}`);
+          throw new Refusal(
+            'data/not-finite',
+            `${this.#path} holds ${value} at sample ${start + row}, channel ${name}; leave it out with --where, or mend the set with tremolo data clean`,
+          );
         }
         into[row * this.#chosen.length + column] = value;
       }

@@ -75,3 +75,8 @@ const BASELINES: Readonly<Record<string, string>> = {
 export const baselineName = (key: string) => (Object.hasOwn(BASELINES, key) ? BASELINES[key] : key);
 
 export const capitalised = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
+
+/** What a side of a split is made of, where the row already says which side it is. */
+export function sideWords(description: string | undefined): string | undefined {
+  return description?.replace(/^(test|validation) /, '');
+}

@@ -29,7 +29,7 @@ export function renderNoveltyReport(result: NoveltyResult, set: string, { name, 
   const lineageSection = lineage({
     ...{ name, set, split, validation, seed: choices.seed, seconds: result.seconds, digest: bundle.digest },
     madeOn: { cpu: cpus()[0]?.model.trim(), node: process.version, date },
-    settings: { known, 'embedding of': from ?? 'its own', 'size of the bundle': bytes(sizes.bundle) },
+    settings: { Known: known, 'Embedding of': from ?? 'its own', 'Size of the bundle': bytes(sizes.bundle) },
   });
   return renderPage({
     name,

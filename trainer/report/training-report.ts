@@ -22,7 +22,7 @@ export function trainingReport(result: PipelineResult, set: string, { name, choi
     seconds: result.seconds,
     madeOn: { cpu: cpus()[0]?.model.trim(), node: process.version, date },
     digest: bundle.digest,
-    settings: { recipe: result.recipe, ...(choices.budget && { budget: `${choices.budget} s` }) },
+    settings: { Recipe: result.recipe, ...(choices.budget && { Budget: `${choices.budget} s` }) },
     classes: result.classes,
     params: {
       ...(params.teacher && { teacher: params.teacher }),

@@ -4,7 +4,7 @@ import { createNetwork, type NetworkOptions } from '../../models/networks/index.
 import type { Abortable } from '../../runtime/adapt/adaptation.ts';
 import { joinFeatures, type LabelledFeatures, rowsByClass, takeRows } from '../../runtime/adapt/labelled-features.ts';
 import { openRecordingSet } from '../data/recording-set.ts';
-import { spreadOverClasses } from '../evaluate/sampling.ts';
+import { pickWindows, spreadOverClasses } from '../evaluate/sampling.ts';
 import { Refusal } from '../refusal.ts';
 import { readBase } from '../release/base.ts';
 import { augmentWindows } from '../tune/augment.ts';
@@ -14,7 +14,7 @@ import { deploy, deployed, type Measure } from '../tune/measure.ts';
 import type { TuneContext, Tuned } from '../tune/method.ts';
 import { lora } from '../tune/methods/lora.ts';
 import { releaseTuned } from '../tune/release.ts';
-import { type CutRecordings, readTarget, takeWindows } from '../tune/target.ts';
+import { type CutRecordings, readTarget } from '../tune/target.ts';
 import { cutOf, fittingWindows, holdOut } from './retrain-windows.ts';
 import { type LabelledWindow, windowKey } from './store.ts';
 
@@ -288,7 +288,7 @@ export async function retrain(
   const shots = takeRows(features, rows.learned);
   const measured = takeRows(features, rows.held.length > 0 ? rows.held : rows.learned);
   const toMeasure = (accuracy: number, windows: number): Measure => ({ windows, accuracy, balancedAccuracy: accuracy, macroF1: accuracy });
-  const learnedCut = { recordings: rows.learned.map((row) => target.recordings[row]), windows: takeWindows(target.windows, rows.learned) };
+  const learnedCut = { recordings: rows.learned.map((row) => target.recordings[row]), windows: pickWindows(target.windows, rows.learned) };
   const release = await releaseTuned(
     out,
     'labelled windows of gateways',

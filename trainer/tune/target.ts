@@ -98,18 +98,3 @@ export function drawShots(
   }
   return { shots: drawn, measured };
 }
-
-/** Windows by row number, in that order. */
-export function takeWindows(windows: Windows, rows: readonly number[]): Windows {
-  const size = windows.samples.length / windows.count;
-  const samples = new Float32Array(rows.length * size);
-  rows.forEach((row, index) => {
-    samples.set(windows.samples.subarray(row * size, (row + 1) * size), index * size);
-  });
-  return {
-    samples,
-    labels: Int32Array.from(rows, (row) => windows.labels[row]),
-    recordings: Int32Array.from(rows, (row) => windows.recordings[row]),
-    count: rows.length,
-  };
-}

@@ -3,6 +3,7 @@ import type { Engine } from '../../models/engine/engine.ts';
 import { createNetwork, type NetworkOptions } from '../../models/networks/index.ts';
 import type { Abortable } from '../../runtime/adapt/adaptation.ts';
 import { type LabelledFeatures, takeRows } from '../../runtime/adapt/labelled-features.ts';
+import { pickWindows } from '../evaluate/sampling.ts';
 import { Refusal } from '../refusal.ts';
 import { readBase } from '../release/base.ts';
 import { augmentWindows } from './augment.ts';
@@ -10,7 +11,7 @@ import { featuresOf, readReplay } from './front-end.ts';
 import { type BeforeOrAfter, deploy } from './measure.ts';
 import { fitsBank, METHOD_NAMES, type MethodName, type TuneContext, type Tuned, type TuneMethod, type TuneSettings } from './method.ts';
 import { METHODS } from './methods/index.ts';
-import { type CutRecordings, type Draw, drawShots, takeWindows } from './target.ts';
+import { type CutRecordings, type Draw, drawShots } from './target.ts';
 import { type Candidate, chooseCandidate, scoreOf, type Validation, validate, validationFolds } from './validate.ts';
 
 export interface TuneRequest {
@@ -153,7 +154,7 @@ async function chooseMethod(
 ): Promise<Choice> {
   const { engine, bundle, network, settings } = context;
   const shape = { window: bundle.manifest.recipe.window, channels: bundle.manifest.recipe.channels.length };
-  const augmented = await featuresOf(engine, bundle, augmentWindows(takeWindows(windows, rows), shape, settings.seed));
+  const augmented = await featuresOf(engine, bundle, augmentWindows(pickWindows(windows, rows), shape, settings.seed));
   const folds = validationFolds(shots, augmented, replay, perClass);
   const tried: (MethodRow & Candidate)[] = [];
   const matrix: MethodRow[] = [];

@@ -1,6 +1,6 @@
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Bundle,
@@ -91,6 +91,12 @@ describe('a bundle', () => {
       expect(await checkAnswers(bundle, session), engine.name).toBeLessThanOrEqual(bundle.manifest.answers.tolerance);
       await session.release();
     }
+  });
+
+  it('can be read by whoever may read a new folder there', async () => {
+    const beside = join(dirname(folder), 'beside');
+    await mkdir(beside, { recursive: true });
+    expect((await stat(folder)).mode).toBe((await stat(beside)).mode);
   });
 
   it('is replaced as a whole', async () => {

@@ -237,8 +237,8 @@ describe('bad input gives one line and exit code 2', () => {
   it.each([
     [[], /usage\/arguments: --target/],
     [[...instead('--target', 'amiga'), 'x'], /usage\/choice: --target/],
-    [[...instead('--site', 'a/b'), 'x'], /config\/invalid: .*site/],
-    [[...instead('--broker', 'http://x'), 'x'], /config\/invalid: .*broker/],
+    [[...instead('--site', 'a/b'), 'x'], /^usage\/arguments: --site must/],
+    [[...instead('--broker', 'http://x'), 'x'], /^usage\/arguments: --broker must/],
     [[...good, ROOT], /pack\/occupied/],
     [[...good, 'x', '--bundle', '/nowhere'], /bundle\/missing/],
     [[...good, 'x', '--node', join(ROOT, 'package.json')], /pack\/node/],

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { rowsByClass } from '../../../runtime/adapt/labelled-features.ts';
 import { cutWindows } from '../../../trainer/data/windows.ts';
+import { pickWindows } from '../../../trainer/evaluate/sampling.ts';
 import { augmentWindows } from '../../../trainer/tune/augment.ts';
-import { drawShots, takeWindows } from '../../../trainer/tune/target.ts';
+import { drawShots } from '../../../trainer/tune/target.ts';
 import { validationFolds } from '../../../trainer/tune/validate.ts';
 import { CLASSES, machine } from './machines.ts';
 
@@ -36,7 +37,7 @@ describe('labelled windows', () => {
   });
 
   it('under augmentation keep class, shape of the spectrum and about their loudness', () => {
-    const windows = takeWindows(cutWindows(recordings, CLASSES, 512, 256), [0, 20, 40]);
+    const windows = pickWindows(cutWindows(recordings, CLASSES, 512, 256), [0, 20, 40]);
     const augmented = augmentWindows(windows, { window: 512, channels: 1 }, 1);
     expect(augmented.count).toBe(12);
     const power = (samples: Float32Array) => samples.reduce((sum, value) => sum + value * value, 0);

@@ -1,4 +1,4 @@
-import { capitalised, count, isNumber, percent } from '../format.ts';
+import { capitalised, count, isNumber, percent, sideWords } from '../format.ts';
 import { breakable, html, type Markup } from '../html.ts';
 import { type Section, table } from '../parts.ts';
 import type { ReportData } from '../report-data.ts';
@@ -51,7 +51,7 @@ export function dataSection({
   return {
     id: 'data',
     title: 'Data and cleaning',
-    body: html`${(split || validation) && html`<p class="lead">${split && `Test: ${split}. `}${validation && `Validation: ${validation}.`}</p>`}${
+    body: html`${(split || validation) && html`<p class="lead">${split && `Test: ${sideWords(split)}. `}${validation && `Validation: ${sideWords(validation)}.`}</p>`}${
       data.length > 0 && recordings(data)
     }${cleaning && html`<h3>Cleaning</h3>${out > 0 ? cleaned(cleaning) : html`<p>Nothing was left out.</p>`}`}`,
   };

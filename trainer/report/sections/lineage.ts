@@ -1,4 +1,4 @@
-import { bytes, duration, isNumber } from '../format.ts';
+import { bytes, duration, isNumber, sideWords } from '../format.ts';
 import { html } from '../html.ts';
 import type { Section } from '../parts.ts';
 import type { ReportData } from '../report-data.ts';
@@ -18,8 +18,8 @@ export function lineage({
   const rows: [string, string | number | undefined][] = [
     ['Bundle', name],
     ['Recording set', set],
-    ['Test', split],
-    ['Validation', validation],
+    ['Test', sideWords(split)],
+    ['Validation', sideWords(validation)],
     [
       'Size of the bundle',
       isNumber(sizes?.bundle) ? `${bytes(sizes.bundle)}, with back-up network, adapters and known answers` : undefined,
