@@ -371,7 +371,7 @@ export function thresholdsFor({ thresholds }: DriftReference, runLength: number)
     // One point has no slope: it rises as those do that were measured at several.
     const [own, usual] = [thresholds[0], (windows: number) => thresholdsFor(DEFAULT_REFERENCE, windows)];
     const [there, here] = [usual(runLength), usual(own.runLength)];
-    return { runLength, novelty: own.novelty + there.novelty - here.novelty, shift: own.shift + there.shift - here.shift };
+    return { runLength, novelty: own.novelty + (there.novelty - here.novelty), shift: own.shift + (there.shift - here.shift) };
   }
   let at = 0;
   while (at < thresholds.length - 2 && thresholds[at + 1].runLength < runLength) at++;

@@ -88,11 +88,12 @@ describe('a machine that the model knows', () => {
 
   it('hardly ever drifts while it is well, in three minutes of changing load and speed', async () => {
     let signals = 0;
-    for (const seed of [21, 22, 23, 24]) {
+    for (let seed = 21; seed < 33; seed++) {
       signals += (await model.feed(watch(), 'fan', 700, run(createMachine({ seed }), 'normal', seed))).length;
     }
-    // No more than the bundle's calibration promises.
-    expect(signals).toBeLessThanOrEqual((4 * 700) / watch().promisedRunLength);
+    expect(watch().promisedRunLength).toBe(20_000);
+    // 5,328 windows are watched, so .27 signals come by chance, and more than two once in 300 times.
+    expect(signals).toBeLessThanOrEqual(2);
   });
 
   it('has an alarm and no drift when it gets a fault that the model knows', async () => {

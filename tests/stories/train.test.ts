@@ -129,6 +129,24 @@ describe('tremolo train', { timeout: 240_000 }, () => {
     expect(code).toBe(1);
   });
 
+  it('takes drift thresholds from long healthy recordings, which promise longer run lengths than the validation part', async () => {
+    const healthy = join(folder, 'healthy');
+    const made = await tremolo(['simulate', '--healthy', '--out', healthy, '--machines', '2', '--seconds', '530', '--seed', '4'], folder);
+    expect(made.code, made.stderr).toBe(0);
+    const calibrated = await tremolo([...train('calibrated'), '--drift-set', healthy], join(folder, 'cache-1'));
+    expect(calibrated.code, calibrated.stderr).toBe(0);
+    const { thresholds } = (await readBundle(join(folder, 'calibrated'))).manifest.drift!;
+    // 2,069 windows of each machine, of which an alarm takes 2.5 times its run length.
+    expect(thresholds.map(({ runLength }) => runLength)).toEqual([500, 1655]);
+    expect(thresholds[1].shift).toBeGreaterThan(thresholds[0].shift);
+    expect((await readBundle(join(folder, 'whole'))).manifest.drift?.thresholds.at(-1)?.runLength ?? 0).toBeLessThan(1655);
+    const refused = async (set: string) => (await tremolo([...train('x'), '--drift-set', set], join(folder, 'cache-1'))).stderr.trim();
+    expect((await refused(join(folder, 'plant'))).split('\n').at(-1)).toMatch(/^usage\/drift-set: .* is trained on as well/);
+    const short = join(folder, 'short');
+    await tremolo(['simulate', '--healthy', '--out', short, '--machines', '1', '--seconds', '60', '--seed', '4'], folder);
+    expect((await refused(short)).split('\n').at(-1)).toMatch(/^usage\/drift-set: .* has 233 windows where 512 are needed/);
+  });
+
   it('does not write over a bundle that another command made, unless it is told to', async () => {
     const { code, stderr } = await tremolo([...train('whole'), '--seed', '2'], join(folder, 'cache-1'));
     expect(code).toBe(2);
