@@ -29,7 +29,6 @@ import { OutboxSender } from './io/outbox-sender.ts';
 import { Pseudonyms } from './io/pseudonyms.ts';
 import { SerialSources } from './io/serial-sources.ts';
 import { startLearning } from './io/start-learning.ts';
-import { Updates } from './io/updates.ts';
 import { SignalWatch } from './sources/index.ts';
 
 /** Between two status messages. */
@@ -98,7 +97,8 @@ export async function startGateway(
     keptAlarms,
     adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
   };
-  const updates = configuration.update && new Updates(configuration, loopOptions, limited, log);
+  // A sixth of the program's text: only where it is used.
+  const updates = configuration.update && new (await import('./io/updates.ts')).Updates(configuration, loopOptions, limited, log);
   const startLoop = (bundleFolder: string) =>
     DecisionLoop.start(
       { ...loopOptions, bundleFolder },
@@ -107,8 +107,9 @@ export async function startGateway(
           drift = watchDrift();
         },
         onDiagnosis: (diagnosis, job, answer) => {
-          learning?.observe(job, diagnosis);
-          tellDrift(job.name, drift.observe(job, answer));
+          const signal = drift.observe(job, answer);
+          learning?.observe(job, diagnosis, drift.suspects(job.name));
+          tellDrift(job.name, signal);
           diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
           tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
         },

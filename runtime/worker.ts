@@ -37,6 +37,8 @@ import { StreamMemory } from './stream/stream-memory.ts';
 
 /** As `nice` counts: a tenth of the time where another thread wants it. */
 const BACKGROUND_PRIORITY = 10;
+/** Batches up to this size find their memory ready; a gateway of so many streams that larger ones come pays for it once, a gateway of few never. */
+const WARM_BATCH = 16;
 
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
@@ -128,7 +130,7 @@ class Inference {
 let inference: Inference | undefined;
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
-  const engine = await createEngine(message.engine, message.wasmFolder, message.threads);
+  const engine = await createEngine(message.engine, message.wasmFolder, { threads: message.threads, plansMemory: false });
   const bundle = await readBundle(message.bundleFolder);
   const primary = await engine.load(bundleModel(bundle, FILES.infer));
   const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;
@@ -157,7 +159,7 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
 async function warmUp(sessions: readonly Session[], bundle: Bundle, { shape }: StreamMemory, features: number): Promise<void> {
   const bank = emptyTensor('float32', [1, bankLayout(bundle.manifest).size]);
   for (const session of sessions) {
-    for (const count of [1, LARGEST_BATCH]) {
+    for (const count of [1, WARM_BATCH]) {
       await session.run({
         window: emptyTensor('int16', [count, shape.window, shape.channels]),
         scale: emptyTensor('float32', [count, shape.channels]),

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { GATEWAY_ENVIRONMENT } from '../../runtime/gateway-environment.ts';
 import type { ThreadCount } from './probe.ts';
 import { type ProcessClock, processClock } from './process-clock.ts';
 
@@ -52,7 +53,7 @@ export async function startGatewayUnderTest(
       path,
       '--with-parent',
     ],
-    { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, TREMOLO_PROBE: probe } },
+    { stdio: ['pipe', 'ignore', 'pipe'], env: { ...process.env, ...GATEWAY_ENVIRONMENT, TREMOLO_PROBE: probe } },
   );
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   let words = '';

@@ -37,8 +37,8 @@ export interface RecentOptions {
 /**
  * The last windows of all streams, so that a label that comes minutes later finds its window. Two rings of the same size for all: one for windows that
  * somebody may be asked about, for which a hundred healthy machines would leave no room, and one for the rest. Few streams reach far back, many share.
- * At 1 kHz, three channels, windows of 512 and a stride of 256, 16 MiB hold 2,730 windows of each: those of a machine in alarm for 11 minutes, those of
- * ten healthy ones for 70 s.
+ * At 1 kHz, three channels, windows of 512 and a stride of 256, 8 MiB hold 1,365 windows of each: those of a machine in alarm for six minutes, those of
+ * ten healthy ones for 35 s.
  */
 export class RecentWindows {
   readonly #size: number;

@@ -90,27 +90,27 @@ export class SpectrumMeter {
     }
   }
 
-  /** In place, radix 2 (Cooley and Tukey 1965). */
+  /** In place, radix 2 (Cooley and Tukey 1965); all butterflies of one turn together. */
   #transform(): void {
     const [re, im, cos, sin, size] = [this.#re, this.#im, this.#cos, this.#sin, this.#size];
     for (let at = 1, reversed = 0; at < size; at++) {
       let bit = size >> 1;
       for (; reversed & bit; bit >>= 1) reversed ^= bit;
       reversed ^= bit;
-      if (at < reversed) {
-        const swap = re[at];
-        re[at] = re[reversed];
-        re[reversed] = swap;
-      }
+      if (at >= reversed) continue;
+      const [real, imaginary] = [re[at], im[at]];
+      re[at] = re[reversed];
+      im[at] = im[reversed];
+      re[reversed] = real;
+      im[reversed] = imaginary;
     }
-    for (let length = 2; length <= size; length *= 2) {
-      const half = length / 2;
-      for (let start = 0; start < size; start += length) {
-        for (let k = 0, turn = 0; k < half; k++, turn += size / length) {
-          const a = start + k;
+    for (let half = 1, step = size >> 1; half < size; half <<= 1, step >>= 1) {
+      for (let k = 0; k < half; k++) {
+        const [c, s] = [cos[k * step], sin[k * step]];
+        for (let a = k; a < size; a += half << 1) {
           const b = a + half;
-          const real = re[b] * cos[turn] - im[b] * sin[turn];
-          const imaginary = re[b] * sin[turn] + im[b] * cos[turn];
+          const real = re[b] * c - im[b] * s;
+          const imaginary = re[b] * s + im[b] * c;
           re[b] = re[a] - real;
           im[b] = im[a] - imaginary;
           re[a] += real;

@@ -93,14 +93,18 @@ export class Learning {
   }
 
   /** A window was decided: it is kept for as long as the memory goes round. */
-  observe({ name, epoch, endSequence, scales, stream, end }: WindowJob, { alarm, smoothed }: Pick<Diagnosis, 'alarm' | 'smoothed'>): void {
+  observe(
+    { name, epoch, endSequence, scales, stream, end }: WindowJob,
+    { alarm, smoothed }: Pick<Diagnosis, 'alarm' | 'smoothed'>,
+    drifting: boolean,
+  ): void {
     if (this.#host.memory !== this.#memory) {
       // Another bundle reads other windows: the old ones are of no use to it.
       this.#memory = this.#host.memory;
       this.#recent = this.#makeRecent();
     }
     const place = { epoch, endSequence };
-    const remarkable = alarm !== 'normal' || smoothed.decision !== (this.#host.manifest.decision?.normal ?? 'normal');
+    const remarkable = drifting || alarm !== 'normal' || smoothed.decision !== (this.#host.manifest.decision?.normal ?? 'normal');
     const kept = this.#recent.add(name, place, scales, remarkable, (into, at) => this.#memory.copyWindow(stream, end, into, at));
     if (!kept || !this.#live.waitsFor(name)) return;
     for (const window of this.#recent.find(name, { kind: 'window', ...place })) this.#live.add(name, window);

@@ -159,7 +159,7 @@ function gatewaySchema(folder: string) {
           .int()
           .min(65_536)
           .max(2 ** 31)
-          .default(16 * 1024 * 1024),
+          .default(8 * 1024 * 1024),
         /** Whether adapters are published for the server; raw samples never are. */
         upload: z.boolean().default(false),
       })

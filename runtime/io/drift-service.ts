@@ -108,6 +108,12 @@ export class DriftService {
     return finding && this.#signal(job, finding);
   }
 
+  /** Whether a stream may be in a drift, or is: its windows may become evidence. */
+  suspects(stream: string): boolean {
+    const phase = this.#streams.get(stream)?.phase;
+    return phase === 'gathering' || phase === 'raised';
+  }
+
   /** What the next run is to know. */
   kept(): Map<string, KeptDrift> {
     const kept = new Map(this.#waiting);

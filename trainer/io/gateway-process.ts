@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import { GATEWAY_ENVIRONMENT } from '../../runtime/gateway-environment.ts';
 
 export interface GatewayProcess {
   readonly process: ChildProcess;
@@ -25,6 +26,7 @@ export async function startGatewayProcess(configuration: Record<string, unknown>
   await writeFile(path, stringify(configuration));
   const child = spawn(process.execPath, [fileURLToPath(new URL('gateway.js', programs)), path, '--with-parent'], {
     stdio: ['pipe', 'ignore', 'pipe'],
+    env: { ...process.env, ...GATEWAY_ENVIRONMENT },
   });
   const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
   let text = '';

@@ -1,3 +1,5 @@
+import { GATEWAY_ENVIRONMENT } from '../../runtime/gateway-environment.ts';
+
 /** Where install.sh puts the folder. */
 const PREFIX = '/opt/tremolo';
 
@@ -18,6 +20,9 @@ After=network-online.target time-sync.target
 [Service]
 Type=notify
 NotifyAccess=all
+${Object.entries(GATEWAY_ENVIRONMENT)
+  .map(([name, value]) => `Environment=${name}=${value}`)
+  .join('\n')}
 ExecStart=${nodeOf(hasNode)} ${PREFIX}/app/gateway.js ${PREFIX}/gateway.yaml
 WatchdogSec=60
 Restart=always
