@@ -99,7 +99,10 @@ async function settleAdapters(
   return record.unsettled.length === 0 ? record : { ...record, unsettled: [] };
 }
 
-/** Whether a stream's file is no adapter; one that cannot be read at the moment may be. One that is another than was pushed is what the gateway has learned since, and none was taken back. */
+/**
+ * Whether a stream's file is no adapter; one that cannot be read at the moment may be. One that is another than was pushed is what the gateway has learned
+ * since, and none was taken back.
+ */
 function isSpoilt(adapters: Pick<AdapterStore, 'read'>, stream: string): boolean {
   try {
     const bytes = adapters.read(stream);

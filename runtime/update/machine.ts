@@ -32,7 +32,7 @@ export interface UpdateMachine {
   /** Metadata are being fetched; and a newer timestamp has come meanwhile. */
   readonly looking: boolean;
   readonly again: boolean;
-  /** The way back to what decided before has failed: it is tried again with the next timestamp, and until then nothing is planned. */
+  /** On the way back: what decides is not proved to be what the record says. Until it is, nothing is planned; each look tries the way again. */
   readonly astray: boolean;
   /** Where it rested before it began to look. */
   readonly rested: UpdatePhase;
@@ -213,7 +213,8 @@ function untrusted(machine: UpdateMachine, error: string): Step {
 /** From rest to the next update that there is to do. */
 function goOn(machine: UpdateMachine, effects: readonly UpdateEffect[]): Step {
   // What was on trial over a restart may be confirmed before the metadata have been read again: that nothing is known is no withdrawal.
-  if (!machine.wanted || machine.astray) return { machine, effects };
+  if (!machine.wanted) return { machine, effects };
+  if (machine.astray) return { machine: { ...machine, again: true }, effects };
   const plan = nextPlan(machine.record, machine.running, machine.wanted);
   switch (plan.kind) {
     case 'none': {
@@ -277,7 +278,7 @@ function goBack(machine: UpdateMachine, { from, stream, to }: Extract<Plan, { ki
   const subject: UpdateSubject =
     stream === undefined ? { deployment: from, kind: 'bundle' } : { deployment: from, kind: 'adapter', stream };
   return {
-    machine: { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: back, subject, error },
+    machine: { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: back, subject, astray: true, error },
     effects: [...effects, { kind: 'activate' }, { kind: 'collect' }],
   };
 }
@@ -344,6 +345,7 @@ function running(machine: UpdateMachine, now: Running, settled: readonly string[
   const record =
     settled.length === 0 ? machine.record : { ...machine.record, unsettled: unsettled.filter((one) => !settled.includes(one)) };
   const known = { ...machine, running: now, record, astray: false };
+  if (machine.astray && machine.again && RESTING.has(machine.phase)) return look(known);
   if (machine.phase !== 'active' || !trial) return { machine: known, effects: [] };
   const expected = active === 'factory' ? undefined : slots[active]?.digest;
   if (expected !== undefined && expected !== now.bundle)
@@ -361,12 +363,11 @@ function fail(machine: UpdateMachine, code: UpdateRefusalCode, message: string):
   const { final } = UPDATE_REFUSALS[code];
   if (phase === 'active' && record.trial) {
     const before = final ? revert(record, error) : setAside(record);
-    const rolledBack: UpdateMachine = { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: before, error };
+    const rolledBack: UpdateMachine = { ...machine, phase: 'rolledBack', rested: 'rolledBack', record: before, astray: true, error };
     const back: UpdateEffect[] = [{ kind: 'cancel' }, { kind: 'activate' }];
     // What is tried again with the next timestamp need not be fetched again.
     return { machine: rolledBack, effects: final ? [...back, { kind: 'collect' }] : back };
   }
-  if (phase === 'rolledBack') return { machine: { ...machine, astray: true }, effects: [] };
   if (!PREPARING.has(phase)) return stay(machine);
   const { current } = record;
   const refused = { ...machine, phase: 'refused', rested: 'refused', error } as const;

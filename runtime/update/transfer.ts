@@ -186,8 +186,8 @@ export class Transfer {
   }
 
   #lose(): void {
-    // Some came and some did not: that is loss. None came: that is a link, or a server, that is away or slow.
-    if (!this.#heard) {
+    // Some came, of this object or another, and some did not: that is loss. None came: that is a link, or a server, that is away or slow.
+    if (!this.#heard && this.#roundTrip.lastMs <= this.#heardMs) {
       this.#window = Math.max(LEAST_WINDOW, this.#window >> 1);
       this.#roundTrip.missed();
     }

@@ -128,7 +128,7 @@ const LEADS: Record<UpdatePhase, Partial<Record<UpdateEvent['kind'], readonly [U
     failed: ['rolledBack', 'cancel', 'activate', 'collect'],
   },
   confirmed: { timestamp: ['metadata', 'refresh'] },
-  rolledBack: { timestamp: ['metadata', 'refresh'] },
+  rolledBack: { timestamp: ['metadata', 'activate', 'refresh'] },
   refused: { timestamp: ['metadata', 'refresh'] },
 };
 
@@ -187,10 +187,11 @@ describe('a candidate', () => {
   it.each(['update/disk', 'update/engine'] as const)(
     'that still decides, for the way back failed too (%s), is not called confirmed',
     (code) => {
-      const astray = run(IN.active, { kind: 'failed', code, error: 'EIO' }, { kind: 'failed', code: 'update/disk', error: 'EIO' });
+      const eio: UpdateEvent = { kind: 'failed', code: 'update/disk', error: 'EIO' };
+      const astray = run(IN.active, { kind: 'failed', code, error: 'EIO' }, eio);
       const looked = nextStep(astray.machine, { kind: 'timestamp' });
       expect(kinds(looked)).toEqual(['activate', 'refresh']);
-      const failedAgain = run(looked.machine, { kind: 'failed', code: 'update/disk', error: 'EIO' }, EVENTS.trusted);
+      const failedAgain = run(looked.machine, eio, EVENTS.trusted);
       expect(failedAgain).toMatchObject({ machine: { phase: 'rolledBack', record: { confirmed: [], active: 'factory' } }, effects: [] });
       const there = run(failedAgain.machine, { kind: 'timestamp' }, { kind: 'running', running: RUNNING, settled: [] }, EVENTS.trusted);
       expect(kinds(there)).toEqual(code === 'update/disk' ? ['fetch'] : []);
@@ -301,7 +302,8 @@ describe('a look at the metadata that begins while something is on trial', () =>
     ['confirmed', EVENTS.stood],
     ['rolledBack', EVENTS.failed],
   ] as const)('finds what was pushed meanwhile, though it is %s by then', (phase, end) => {
-    const rested = run(IN.active, look, end);
+    const there: UpdateEvent = { kind: 'running', running: phase === 'confirmed' ? PROVED_RUNNING : RUNNING, settled: [] };
+    const rested = run(IN.active, look, end, there);
     expect(rested.machine).toMatchObject({ phase, looking: true });
     const second = wanted(2);
     expect(nextStep(rested.machine, { kind: 'trusted', wanted: [second, FIRST] })).toMatchObject({
@@ -310,6 +312,14 @@ describe('a look at the metadata that begins while something is on trial', () =>
     });
     expect(nextStep(rested.machine, EVENTS.untrusted).machine).toMatchObject({ phase: 'refused', error: 'update/rollback: old' });
   });
+});
+
+it('metadata that are verified on the way back are looked at again when it has come to its end', () => {
+  const back = run(IN.active, { kind: 'timestamp' }, { kind: 'failed', code: 'update/disk', error: 'EIO' }, EVENTS.trusted);
+  expect(back).toMatchObject({ machine: { phase: 'rolledBack', record: { confirmed: [] } }, effects: [] });
+  const there = nextStep(back.machine, { kind: 'running', running: RUNNING, settled: [] });
+  expect(kinds(there)).toEqual(['refresh']);
+  expect(nextStep(there.machine, EVENTS.trusted).effects).toMatchObject([{ kind: 'fetch', wanted: FIRST }]);
 });
 
 describe('an adapter', () => {

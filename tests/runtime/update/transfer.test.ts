@@ -133,6 +133,24 @@ describe('a transfer', () => {
     expect(sent).toBe(100);
   });
 
+  it('does not ask again while another object still comes, and not for ever', () => {
+    const [one, other] = [bytesOf(CHUNK_BYTES), bytesOf(200 * CHUNK_BYTES)];
+    const trip = new RoundTrip();
+    for (let n = 0; n < 20; n++) trip.measure(600);
+    const { timeoutMs } = trip;
+    const [waiting, flowing] = [one, other].map(({ length }) => new Transfer(OBJECT, { length }, trip, 0));
+    expect(waiting.due(0, 1)?.ranges).toEqual([[0, 1]]);
+    // Its one chunk was lost, and those of the other go on coming.
+    let nowMs = 300;
+    for (let index = 0; nowMs < 4 * timeoutMs; nowMs += 300) {
+      flowing.accept(index, chunkOf(other, index++), nowMs);
+      expect(waiting.due(nowMs, 1)).toBeUndefined();
+    }
+    expect(waiting.due(nowMs, 1)?.ranges).toEqual([[0, 1]]);
+    // Where nothing comes at all, it takes no longer than one wait.
+    expect(waiting.wakeMs).toBe(nowMs + timeoutMs);
+  });
+
   it('goes on from what is there', () => {
     const have = new ChunkMap(5 * CHUNK_BYTES);
     for (const index of [0, 2, 3]) have.add(index);
@@ -205,7 +223,7 @@ describe('a round trip', () => {
     for (let n = 0; n < 20; n++) trip.missed();
     expect(trip.timeoutMs).toBe(30_000);
     trip.measure(600);
-    expect(trip.timeoutMs).toBeLessThan(900);
+    expect(trip.timeoutMs).toBeLessThan(1000);
   });
 });
 
