@@ -25,12 +25,15 @@ export interface DualSettings {
   readonly recoveryWindows: number;
 }
 
-/** @param hopMs time between two windows of a stream: two runs at the budget fill one */
+/** A shorter run than this is late because of the operating system's scheduler, not of the model. */
+const LEAST_BUDGET_MS = 50;
+
+/** @param hopMs time between two windows of a stream: two runs at the budget fill one, where that is not too short to tell */
 export function dualSettings(hopMs: number): DualSettings {
   return {
     backupShare: 1 / 16,
     trialShare: 1 / 4,
-    latencyBudgetMs: hopMs / 2,
+    latencyBudgetMs: Math.max(hopMs / 2, LEAST_BUDGET_MS),
     slowRuns: 2,
     notFiniteAbove: 0.5,
     suspectAbove: 0.4,

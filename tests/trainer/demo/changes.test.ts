@@ -44,7 +44,10 @@ describe('what can change in a recording set', () => {
   it.each([
     ['recordings are too short to be played', setOf(...PLANT.recordings.map((one) => ({ ...one, n_samples: 2000 })))],
     ['no field has few numbers', setOf(...PLANT.recordings.map((one) => ({ ...one, load: 'high', rpm: undefined })))],
-    ['only one has the field', setOf(...PLANT.recordings.map((one, index) => (index === 0 ? one : { ...one, load: undefined, rpm: undefined })))],
+    [
+      'only one has the field',
+      setOf(...PLANT.recordings.map((one, index) => (index === 0 ? one : { ...one, load: undefined, rpm: undefined }))),
+    ],
     ['all are of one value', setOf(...PLANT.recordings.map((one) => ({ ...one, load: 1, rpm: 1 })))],
   ])('is nothing where %s', (_, set) => {
     expect(changesOf(set, { channels: ['DE'] })).toEqual([]);

@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
+import { labelItems } from '../../../trainer/labels/items.ts';
 import { arrivalOf } from '../../../trainer/server/intake.ts';
 import { openBooks } from '../../../trainer/server/open-books.ts';
-import { labelItems } from '../../../trainer/labels/items.ts';
 import { tremolo } from '../../support/tremolo-command.ts';
 
 const AT = '2026-01-01T00:00:00.000Z';
@@ -43,7 +43,10 @@ describe('windows that wait for a word', () => {
     const [entry] = kept('drift', signal);
     expect(entry.windows).toHaveLength(2);
     expect(entry.body).not.toContain('AAEAAg==');
-    const { items, classes } = labelItems([entry], kept('labelled', label('l1', 'a', at(768)), label('l2', 'a', at(9216), { class: 'gap' })));
+    const { items, classes } = labelItems(
+      [entry],
+      kept('labelled', label('l1', 'a', at(768)), label('l2', 'a', at(9216), { class: 'gap' })),
+    );
     expect(classes).toEqual(['gap', 'hum']);
     expect(items).toMatchObject([
       { ...origin, endSequence: 512, evidence: true, probabilities: [0.98, 0.02], marks: [] },
@@ -111,12 +114,12 @@ describe('tremolo fleet label server.yaml', () => {
     expect(stdout).toContain("Krippendorff's alpha 0.125");
   });
 
-  it.each([
-    [['fleet', 'label', '--queue']],
-    [['fleet', 'label', 'server.yaml', '--queue', '--agreement']],
-  ])('%j is refused in one line', async (args) => {
-    const { code, stderr } = await tremolo(...args);
-    expect(code).toBe(2);
-    expect(stderr).toMatch(/^usage\/arguments: [^\n]*\n$/);
-  });
+  it.each([[['fleet', 'label', '--queue']], [['fleet', 'label', 'server.yaml', '--queue', '--agreement']]])(
+    '%j is refused in one line',
+    async (args) => {
+      const { code, stderr } = await tremolo(...args);
+      expect(code).toBe(2);
+      expect(stderr).toMatch(/^usage\/arguments: [^\n]*\n$/);
+    },
+  );
 });
