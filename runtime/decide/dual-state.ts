@@ -25,15 +25,16 @@ export interface DualSettings {
   readonly recoveryWindows: number;
 }
 
-/** A shorter run than this is late because of the operating system's scheduler, not of the model. */
-const LEAST_BUDGET_MS = 50;
+/** A run that is no longer is late because of the operating system's scheduler, not of the model: nothing is lost by it within a few hops. */
+const SCHEDULER_MS = 50;
+const SCHEDULER_HOPS = 4;
 
 /** @param hopMs time between two windows of a stream: two runs at the budget fill one, where that is not too short to tell */
 export function dualSettings(hopMs: number): DualSettings {
   return {
     backupShare: 1 / 16,
     trialShare: 1 / 4,
-    latencyBudgetMs: Math.max(hopMs / 2, LEAST_BUDGET_MS),
+    latencyBudgetMs: Math.max(hopMs / 2, Math.min(SCHEDULER_MS, SCHEDULER_HOPS * hopMs)),
     slowRuns: 2,
     notFiniteAbove: 0.5,
     suspectAbove: 0.4,

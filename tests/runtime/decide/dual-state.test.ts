@@ -66,6 +66,7 @@ describe('the two models', () => {
 
   it('do not take the scheduler of the operating system for a slow primary, where windows come faster than it can tell', () => {
     expect(dualSettings(21).latencyBudgetMs).toBe(50);
+    expect(dualSettings(4).latencyBudgetMs).toBe(16);
     expect(dualSettings(256).latencyBudgetMs).toBe(128);
   });
 

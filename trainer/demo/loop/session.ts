@@ -22,7 +22,7 @@ const JUDGE_MS = 500;
 /** A loop that is not closed by then is not: stream time. */
 const PATIENCE_MS = 720_000;
 /** And on the wall: jobs and updates take their time at any speed. */
-const LEAST_PATIENCE_MS = 120_000;
+const LEAST_PATIENCE_MS = 180_000;
 /** Windows that the operator labels after a refusal. */
 const MORE_LABELS = 3;
 
