@@ -1,4 +1,5 @@
 import { measureAdaptation } from '../adapt/measure.ts';
+import { measureLearningLatency } from '../adapt/under-load.ts';
 import { digits, quantile } from '../harness/interleave.ts';
 import type { Measured, Scenario, Skipped } from '../harness/scenario.ts';
 import { measureSwap, type SwapResult } from '../swap/measure.ts';
@@ -62,6 +63,34 @@ const adapt: Scenario = {
   },
 };
 
+const learning: Scenario = {
+  id: 'adapt.p99',
+  what: `latency of ${STREAMS} live streams while the gateway learns one adapter after the other, p99 against the same run without`,
+  unit: 'x',
+  target: { atMost: 1.1 },
+  async measure({ root, quick, progress }): Promise<Measured | Skipped> {
+    const seconds = quick ? 20 : 90;
+    const result = await measureLearningLatency({
+      ...{ streams: STREAMS, seconds, bundle: `${root}models/shipped/plant`, programs: new URL(`file://${root}dist/`), progress },
+    });
+    if ('skipped' in result) return result;
+    const { windowsExpected, windowsDecided, adaptations, learningSeconds, before, during, after, disturbance } = result;
+    return {
+      figure: during.p99 / before.p99,
+      samples: windowsExpected,
+      details: {
+        decided: windowsDecided,
+        adaptations,
+        'processor time of learning': `${digits(learningSeconds)} s`,
+        'p50 before, during, after': `${before.p50}, ${during.p50}, ${after.p50} ms`,
+        'p99 before, during, after': `${before.p99}, ${during.p99}, ${after.p99} ms`,
+        'p99.9': `${before.p999}, ${during.p999}, ${after.p999} ms`,
+        disturbed: disturbance.reasons.join(', ') || 'no',
+      },
+    };
+  },
+};
+
 export const SWAP_AND_ADAPT: readonly Scenario[] = [
   swap(
     'swap.windows',
@@ -79,4 +108,5 @@ export const SWAP_AND_ADAPT: readonly Scenario[] = [
     ({ during }) => during.max,
   ),
   adapt,
+  learning,
 ];

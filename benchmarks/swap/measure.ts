@@ -1,22 +1,14 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { readManifest } from '../../models/bundle/bundle.ts';
 import { gatewayTopics } from '../../runtime/contracts/topics.ts';
 import { updateStateSchema } from '../../runtime/contracts/update.ts';
-import { connectBroker } from '../../runtime/io/broker-client.ts';
-import { readBundleCargo } from '../../trainer/fleet/deployment.ts';
+import { type Cargo, readBundleCargo } from '../../trainer/fleet/deployment.ts';
 import { FleetServer } from '../../trainer/fleet/server.ts';
 import { type Disturbance, DisturbanceWatch, familyCpuMs } from '../harness/disturbance.ts';
 import { renamedBundle, rollOut } from '../push/bundle-rollout.ts';
-import { startLoadedGateway } from '../push/loaded-gateway.ts';
-import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
+import { createFleet, type FleetFolder } from '../push/fleet-folder.ts';
+import { GATEWAY, SITE, withMarkedLoad } from '../streams/marked-load.ts';
 import type { Quantiles } from '../streams/quantiles.ts';
-import { Schedule, type SchedulePlan } from '../streams/schedule.ts';
 
-const SITE = 'bench';
-const GATEWAY = 'swap';
-const FRAME_SAMPLES = 64;
 const SHADOW_WINDOWS = 40;
 
 export interface SwapOptions {
@@ -52,70 +44,61 @@ export interface SwapResult {
 
 /** A bundle is pushed to a gateway under live streams: what each window's latency is before, while and after another one decides. */
 export async function measureSwap(options: SwapOptions): Promise<SwapResult | { readonly skipped: string }> {
-  const found = findMosquitto();
-  if (!found) return { skipped: 'mosquitto is not installed (Debian: apt-get install mosquitto)' };
-  if (process.platform !== 'linux') return { skipped: 'processor time of other processes is read from /proc, which only Linux has' };
-  const { streams, seconds, bundle, programs, progress } = options;
-  const { recipe } = (await readManifest(bundle)).manifest;
-  const plan: SchedulePlan = { streams, seconds, aligned: false, seed: 1, frameSamples: FRAME_SAMPLES, ...recipe };
-  const { windowsExpected } = new Schedule(plan);
-  const folder = await mkdtemp(join(tmpdir(), 'tremolo-swap-'));
-  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
-  try {
-    const broker = await startMosquitto(folder, found);
-    closers.unshift(broker.stop);
-    const order = { broker: broker.url, site: SITE, gateway: GATEWAY, plan };
-    const { fleet, generator } = await startLoadedGateway(order, { bundle, programs, folder }, closers);
-    const { repository } = fleet;
-    const cargo = await readBundleCargo(await renamedBundle(bundle, join(folder, 'next'), 'next'), ['core']);
-    const server = await FleetServer.tryStart(repository, { url: broker.url, protocolVersion: 4, qos: 1 }, { onEvent: () => {} });
-    closers.unshift(() => server!.close());
-    const client = connectBroker(broker.url, () => {});
-    closers.unshift(() => client.endAsync(true));
-    await client.subscribeAsync(gatewayTopics(SITE, GATEWAY).updateState, { qos: 1 });
-    await generator.ready;
-    progress(`${streams} streams for ${seconds} s, a push after ${Math.round(seconds / 3)} s`);
-    const watch = new DisturbanceWatch(familyCpuMs);
-    generator.begin();
-    await new Promise((resolve) => setTimeout(resolve, (1000 * seconds) / 3));
-    generator.mark();
-    const beganMs = performance.now();
-    const deployment = await rollOut(repository, cargo, `${SITE}/${GATEWAY}`, SHADOW_WINDOWS);
-    const confirmed = new Promise<void>((resolve, reject) => {
-      client.on('message', (_topic, payload) => {
-        const state = updateStateSchema.parse(JSON.parse(payload.toString()));
-        if (state.failed.length > 0) reject(new Error(`${deployment} failed: ${state.failed[0].error}`));
-        if (state.confirmed.includes(deployment)) resolve();
+  const { streams, seconds, bundle, progress } = options;
+  let fleet: FleetFolder;
+  let cargo: Cargo;
+  const prepare = async (folder: string) => {
+    fleet = await createFleet(folder, SITE);
+    cargo = await readBundleCargo(await renamedBundle(bundle, join(folder, 'next'), 'next'), ['core']);
+    return { update: { root: fleet.root } };
+  };
+  return withMarkedLoad(options, prepare, async ({ brokerUrl, client, generator, windowsExpected }) => {
+    const server = await FleetServer.tryStart(fleet.repository, { url: brokerUrl, protocolVersion: 4, qos: 1 }, { onEvent: () => {} });
+    try {
+      await client.subscribeAsync(gatewayTopics(SITE, GATEWAY).updateState, { qos: 1 });
+      progress(`${streams} streams for ${seconds} s, a push after ${Math.round(seconds / 3)} s`);
+      const watch = new DisturbanceWatch(familyCpuMs);
+      generator.begin();
+      await new Promise((resolve) => setTimeout(resolve, (1000 * seconds) / 3));
+      generator.mark();
+      const beganMs = performance.now();
+      const deployment = await rollOut(fleet.repository, cargo, `${SITE}/${GATEWAY}`, SHADOW_WINDOWS);
+      const confirmed = new Promise<void>((resolve, reject) => {
+        client.on('message', (_topic, payload) => {
+          const state = updateStateSchema.parse(JSON.parse(payload.toString()));
+          if (state.failed.length > 0) reject(new Error(`${deployment} failed: ${state.failed[0].error}`));
+          if (state.confirmed.includes(deployment)) resolve();
+        });
       });
-    });
-    const tooSoon = generator.report.then(() => {
-      throw new Error('the streams ended before the push was confirmed; give it more --seconds');
-    });
-    await Promise.race([confirmed, tooSoon]);
-    tooSoon.catch(() => {});
-    generator.mark();
-    const pushSeconds = (performance.now() - beganMs) / 1000;
-    progress(`confirmed after ${pushSeconds.toFixed(1)} s`);
-    const report = await generator.report;
-    const disturbance = watch.finish();
-    const [before, during, after] = report.latencyMsByMark;
-    const refused = Object.values(report.ledger?.windowsRefused ?? {}).reduce((sum, count) => sum + count, 0);
-    return {
-      streams,
-      seconds,
-      windowsExpected,
-      windowsDecided: report.windowsDecided,
-      windowsLost: windowsExpected - report.windowsDecided - refused,
-      windowsDoubled: report.duplicates,
-      bundles: report.bundles,
-      before,
-      during,
-      after,
-      whole: report.latencyMs,
-      pushSeconds,
-      disturbance,
-    };
-  } finally {
-    for (const close of closers) await close();
-  }
+      const tooSoon = generator.report.then(() => {
+        throw new Error('the streams ended before the push was confirmed; give it more --seconds');
+      });
+      await Promise.race([confirmed, tooSoon]);
+      tooSoon.catch(() => {});
+      generator.mark();
+      const pushSeconds = (performance.now() - beganMs) / 1000;
+      progress(`confirmed after ${pushSeconds.toFixed(1)} s`);
+      const report = await generator.report;
+      const disturbance = watch.finish();
+      const [before, during, after] = report.latencyMsByMark;
+      const refused = Object.values(report.ledger?.windowsRefused ?? {}).reduce((sum, count) => sum + count, 0);
+      return {
+        streams,
+        seconds,
+        windowsExpected,
+        windowsDecided: report.windowsDecided,
+        windowsLost: windowsExpected - report.windowsDecided - refused,
+        windowsDoubled: report.duplicates,
+        bundles: report.bundles,
+        before,
+        during,
+        after,
+        whole: report.latencyMs,
+        pushSeconds,
+        disturbance,
+      };
+    } finally {
+      await server!.close();
+    }
+  });
 }

@@ -25,12 +25,16 @@ export interface DualSettings {
   readonly recoveryWindows: number;
 }
 
-/** @param hopMs time between two windows of a stream: two runs at the budget fill one */
+/** A run that is no longer is late because of the operating system's scheduler, not of the model: nothing is lost by it within a few hops. */
+const SCHEDULER_MS = 50;
+const SCHEDULER_HOPS = 4;
+
+/** @param hopMs time between two windows of a stream: two runs at the budget fill one, where that is not too short to tell */
 export function dualSettings(hopMs: number): DualSettings {
   return {
     backupShare: 1 / 16,
     trialShare: 1 / 4,
-    latencyBudgetMs: hopMs / 2,
+    latencyBudgetMs: Math.max(hopMs / 2, Math.min(SCHEDULER_MS, SCHEDULER_HOPS * hopMs)),
     slowRuns: 2,
     notFiniteAbove: 0.5,
     suspectAbove: 0.4,

@@ -129,12 +129,15 @@ const described = async (set: RecordingSet) => [set.recordings, await fileStamps
 /** Figures that the same data and settings gave before, or are measured now. */
 async function cached<T>(name: string, parts: readonly unknown[], measure: () => Promise<T>): Promise<T> {
   const file = join(cacheFolder(), `demo-${name}-${keyOf(parts)}.json`);
-  const kept = await readFile(file, 'utf8').then(JSON.parse, () => undefined);
+  const kept = await readFile(file, 'utf8')
+    .then((text) => JSON.parse(text))
+    .catch(() => undefined);
   if (kept !== undefined) return kept;
   const measured = await measure();
   await writeWhole(file, JSON.stringify(measured));
   return measured;
 }
+
 /** Size and time of every recording's file: what is in the cache was trained on these very files. */
 async function fileStamps(set: RecordingSet): Promise<string[]> {
   const stamp = async (file: string) =>

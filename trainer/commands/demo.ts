@@ -22,6 +22,7 @@ const PLANT = { channels: 3, sampleRateHz: SAMPLE_RATE_HZ };
 /** The bundle that the package ships for the simulated plant. */
 const SHIPPED = fileURLToPath(new URL('../models/shipped/plant', import.meta.url));
 const PROGRAMS = new URL('./', import.meta.url);
+
 interface Prepared {
   readonly bundleFolder: string;
   readonly sensors: DemoSensor[];
@@ -108,9 +109,12 @@ const OF_LOOP = ['fast', 'keep'];
 const HELD_OUT = ['test', 'group', 'block', 'reference', 'reference-shots'];
 const TRAINING = [...HELD_OUT, ...Object.keys(TRAINING_OPTIONS)];
 
-/** Whoever says what decides, or what is held out, wants to see that decided. */
+/** Whoever says what decides, what is held out, or by how many sensors, wants to see that decided. */
 function wantsLoop(args: ParsedArguments, bundle: string | undefined): boolean {
-  return textOption(args, 'shift') !== undefined || (bundle === undefined && HELD_OUT.every((name) => args.values[name] === undefined));
+  return (
+    textOption(args, 'shift') !== undefined ||
+    (bundle === undefined && [...HELD_OUT, 'machines'].every((name) => args.values[name] === undefined))
+  );
 }
 
 /** An option that changes nothing would leave its user with a wrong belief. @throws Refusal usage/arguments */
@@ -144,7 +148,7 @@ With --seconds it ends before all that, with accuracy and latency.
 
 With --data it measures what the recordings' conditions would cost a quick student (a load it was not trained on, another
 sensor of the same machine), trains one and shows the loop on what costs most, without a server. Where nothing costs anything,
-or --test, --group or --block says what is held out, a student is trained on the others and decides those; with --bundle a
+or --test, --group, --block or --machines says what is played, a student is trained on the others and decides those; with --bundle a
 bundle that is there decides all that are chosen.
 
   --data SET                  a recording set

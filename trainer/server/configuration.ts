@@ -56,8 +56,10 @@ function serverSchema(folder: string) {
         severity: z.number().positive().default(3),
         metric: z.strictObject({ topic: z.string().min(1), fall: share.default(0.05), figures: count.default(20) }).optional(),
         leastLabels: count.default(3),
-        /** How: steps of the low-rank tuning. */
+        /** How: steps of the tuning, of a few weights, or of all of them where `full` says so. */
         steps: count.default(60),
+        /** All weights are trained from so many labelled windows or machines on, and where low-rank tuning does not pass the gate. */
+        full: z.strictObject({ windows: count.default(240), machines: count.default(8), steps: count.default(240) }).prefault({}),
         seed: z.number().int().nonnegative().default(1),
         /** Accuracy on what it knew that a new model or an adapter may cost; and that an annotator's labels alone may, before they are quarantined. */
         tolerance: share.default(0.02),

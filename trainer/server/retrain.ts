@@ -12,10 +12,12 @@ import { Decider } from '../tune/decider.ts';
 import { featuresOf, readReplay } from '../tune/front-end.ts';
 import { deploy, deployed, type Measure } from '../tune/measure.ts';
 import type { TuneContext, Tuned } from '../tune/method.ts';
+import { full } from '../tune/methods/full.ts';
 import { lora } from '../tune/methods/lora.ts';
 import { releaseTuned } from '../tune/release.ts';
 import { type CutRecordings, readTarget } from '../tune/target.ts';
 import { cutOf, fittingWindows, holdOut } from './retrain-windows.ts';
+import { type FullRules, reasonForFull } from './rules.ts';
 import { type LabelledWindow, windowKey } from './store.ts';
 
 /** Windows of each class of what the bundle knew that a candidate is judged on. */
@@ -32,7 +34,10 @@ export interface RetrainRequest {
   readonly windows: readonly LabelledWindow[];
   /** Recording set of what the bundle knew; half of its replay windows take its place where absent. */
   readonly known?: string;
+  /** Of low-rank tuning. */
   readonly steps: number;
+  /** When all weights are trained instead, and for how long. */
+  readonly full: FullRules & { readonly steps: number };
   readonly seed: number;
   /** Accuracy on what it knew that the new model may cost. */
   readonly tolerance: number;
@@ -60,7 +65,10 @@ export interface RetrainResult {
   /** Of the new bundle. */
   readonly digest?: string;
   readonly parent: string;
-  readonly method: 'lora';
+  /** What was tried last: a low-rank change, or training of all weights. */
+  readonly method: Method;
+  /** Why all weights were trained. */
+  readonly why?: string;
   /** What the bundle knew (balanced accuracy), and what is new (accuracy). */
   readonly old?: RetrainFigures;
   readonly new?: RetrainFigures;
@@ -72,8 +80,11 @@ export interface RetrainResult {
   readonly seconds: number;
 }
 
+type Method = 'lora' | 'full';
+
 interface Candidate {
   readonly tuned: Tuned;
+  readonly method: Method;
   readonly old: RetrainFigures;
   readonly new: RetrainFigures;
 }
@@ -90,13 +101,15 @@ class Retraining {
   readonly #augmented: LabelledFeatures;
   readonly #copies: number;
   readonly #suspicion: number;
+  readonly #fullSteps: number;
 
   constructor(
     context: TuneContext,
     { replay, known }: { replay: LabelledFeatures; known: LabelledFeatures },
     { windows, features, augmented }: { windows: readonly LabelledWindow[]; features: LabelledFeatures; augmented: LabelledFeatures },
-    suspicion: number,
+    { suspicion, full: { steps } }: Pick<RetrainRequest, 'suspicion' | 'full'>,
   ) {
+    this.#fullSteps = steps;
     this.#context = context;
     this.#replay = replay;
     this.#known = known;
@@ -108,12 +121,18 @@ class Retraining {
   }
 
   /** Tunes on some rows, judges on others: on copies of what was learned, changed as another piece of the signal might be, where there are none. */
-  async tune(learned: readonly number[], held: readonly number[]): Promise<Candidate> {
-    const tuned = await lora.tune(this.#context, takeRows(this.#features, learned), this.#replay);
+  async tune(learned: readonly number[], held: readonly number[], method: Method): Promise<Candidate> {
+    const shots = takeRows(this.#features, learned);
+    const settings = { ...this.#context.settings, steps: this.#fullSteps };
+    const tuned =
+      method === 'full'
+        ? await full.tune({ ...this.#context, settings }, shots, this.#replay)
+        : await lora.tune(this.#context, shots, this.#replay);
     const judged = held.length > 0 ? takeRows(this.#features, held) : takeRows(this.#augmented, this.#copiesOf(learned));
     const [[oldBefore, oldAfter], [newBefore, newAfter]] = [await this.#both(this.#known, tuned), await this.#both(judged, tuned)];
     return {
       tuned,
+      method,
       old: { windows: oldBefore.windows, before: oldBefore.balancedAccuracy, after: oldAfter.balancedAccuracy },
       new: { windows: newBefore.windows, before: newBefore.accuracy, after: newAfter.accuracy },
     };
@@ -202,7 +221,8 @@ async function readKnown(folder: string, bundle: Bundle): Promise<CutRecordings>
 }
 
 /**
- * Retrains a bundle on labelled windows from gateways: a low-rank tuning of its base with replay, merged into a new bundle. Data from gateways is not
+ * Retrains a bundle on labelled windows from gateways, with replay: a low-rank change of its base, merged into a new bundle, or where there are many windows or
+ * machines, or that does not pass, all of its weights from where they are. Data from gateways is not
  * trusted: labels that cost what is known are quarantined, and the candidate must be better on what is new and no worse on what is old, as it is deployed.
  *
  * The same bundle, windows and seed give the same result.
@@ -211,7 +231,7 @@ async function readKnown(folder: string, bundle: Bundle): Promise<CutRecordings>
  */
 export async function retrain(
   engine: Engine,
-  { bundle: folder, out, windows: given, known, steps, seed, tolerance, suspicion }: RetrainRequest,
+  { bundle: folder, out, windows: given, known, steps, full: rules, seed, tolerance, suspicion }: RetrainRequest,
   { signal, onProgress = () => {} }: { signal?: Abortable; onProgress?: (note: string) => void } = {},
 ): Promise<RetrainResult> {
   const began = performance.now();
@@ -237,7 +257,12 @@ export async function retrain(
     settings: { prefixLength: 1, steps, seed },
     signal,
   };
-  const work = new Retraining(context, { replay: learnedReplay, known: heldReplay }, { windows, features, augmented }, suspicion);
+  const work = new Retraining(
+    context,
+    { replay: learnedReplay, known: heldReplay },
+    { windows, features, augmented },
+    { suspicion, full: rules },
+  );
 
   // Who alone does harm is out before anything is learned from all together.
   const all = [...windows.keys()];
@@ -250,6 +275,7 @@ export async function retrain(
   };
   if (annotators > 1) await look();
   let candidate: Candidate | undefined;
+  let why: string | undefined;
   let rows: { learned: readonly number[]; held: readonly number[] } = { learned: [], held: [] };
   for (;;) {
     const left = trusted();
@@ -259,8 +285,12 @@ export async function retrain(
       manifest.recipe.window,
     );
     rows = { learned: split.learned.map((at) => left[at]), held: split.held.map((at) => left[at]) };
-    onProgress(`tune on ${rows.learned.length} windows`);
-    candidate = await work.tune(rows.learned, rows.held);
+    why = reasonForFull(
+      rows.learned.map((row) => windows[row]),
+      rules,
+    );
+    onProgress(`${why ? `train all weights (${why})` : 'tune'} on ${rows.learned.length} windows`);
+    candidate = await work.tune(rows.learned, rows.held, why ? 'full' : 'lora');
     const hasLost = candidate.old.before - candidate.old.after > tolerance;
     if (!hasLost || annotators > 1 || quarantined.length > 0) break;
     await look();
@@ -268,11 +298,19 @@ export async function retrain(
     candidate = undefined;
   }
 
+  const refusedLow = candidate?.method === 'lora' ? reasonAgainst(candidate, tolerance) : undefined;
+  if (refusedLow) {
+    why = `low-rank tuning did not pass: ${refusedLow}`;
+    onProgress(`train all weights (${why})`);
+    candidate = await work.tune(rows.learned, rows.held, 'full');
+  }
+  const method = candidate?.method ?? 'lora';
   const learned = rows.learned.map((row) => windows[row]);
   const result = (more: Pick<RetrainResult, 'outcome' | 'reason' | 'digest' | 'old' | 'new'>): RetrainResult => ({
     ...more,
     parent: bundle.digest,
-    method: 'lora',
+    method,
+    ...(why && { why }),
     quarantined,
     windows: learned.map(windowKey),
     labels: [...new Set(learned.map(({ label }) => label.id))],
@@ -293,7 +331,7 @@ export async function retrain(
     out,
     'labelled windows of gateways',
     {
-      method: 'lora',
+      method,
       tuned: candidate.tuned,
       context,
       examples: { shots, measured, replay },

@@ -19,6 +19,23 @@ export interface RetrainRules {
   readonly leastLabels: number;
 }
 
+/** From how much on all weights are trained. */
+export interface FullRules {
+  readonly windows: number;
+  readonly machines: number;
+}
+
+/** Why all weights must be trained, and not a low-rank change of them alone; undefined where that may do. */
+export function reasonForFull(
+  windows: readonly { readonly gateway: string; readonly stream: string }[],
+  rules: FullRules,
+): string | undefined {
+  const machines = new Set(windows.map(({ gateway, stream }) => `${gateway}/${stream}`)).size;
+  if (windows.length >= rules.windows) return `${windows.length} labelled windows`;
+  if (machines >= rules.machines) return `labels of ${machines} machines`;
+  return undefined;
+}
+
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 /** Why the model must be retrained now; undefined where it need not, or cannot for want of labels. */

@@ -65,13 +65,13 @@ export async function work(
       await mkdir(configuration.artifacts, { recursive: true });
       const scratch = await mkdtemp(join(configuration.artifacts, '.making-'));
       try {
-        const { known, steps, seed, tolerance, suspicion } = settings;
+        const { known, steps, full, seed, tolerance, suspicion } = settings;
         const windows = await store.labelledWindows(job.site, through);
         const out = join(scratch, 'bundle');
         const bundle = await modelFolder(configuration, base);
         const made = await retrain(
           engine,
-          { bundle, out, windows, known, steps, seed, tolerance, suspicion },
+          { bundle, out, windows, known, steps, full, seed, tolerance, suspicion },
           { signal: stop, onProgress },
         );
         if (made.outcome === 'accepted') await keepModel(out, join(configuration.artifacts, made.digest!));
@@ -97,8 +97,8 @@ async function keepModel(made: string, place: string): Promise<void> {
 }
 
 function summaryOf(result: object): Record<string, unknown> {
-  const { outcome, reason, digest, old, new: fresh, seconds } = result as Record<string, unknown>;
-  return { outcome, reason, digest, old, new: fresh, seconds };
+  const { outcome, reason, digest, method, old, new: fresh, seconds } = result as Record<string, unknown>;
+  return { outcome, reason, digest, method, old, new: fresh, seconds };
 }
 
 function pause(ms: number, signal: AbortSignal): Promise<void> {

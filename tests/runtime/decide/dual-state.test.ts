@@ -64,6 +64,12 @@ describe('the two models', () => {
     expect(run(repeat(SETTINGS.slowRuns, ran({ runMs: SLOW })))).toMatchObject({ mode: 'backup', cause: 'slow' });
   });
 
+  it('do not take the scheduler of the operating system for a slow primary, where windows come faster than it can tell', () => {
+    expect(dualSettings(21).latencyBudgetMs).toBe(50);
+    expect(dualSettings(4).latencyBudgetMs).toBe(16);
+    expect(dualSettings(256).latencyBudgetMs).toBe(128);
+  });
+
   it('become suspicious of disagreement before they change, and then compare every window', () => {
     const suspect = run(repeat(20, compared(1)));
     expect(suspect.mode).toBe('suspect');

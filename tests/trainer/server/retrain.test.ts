@@ -21,9 +21,12 @@ beforeAll(async () => {
   known = await writeSet(machine(0, 8, 9));
 });
 
-const again = async (windows: readonly LabelledWindow[]) => {
+const again = async (windows: readonly LabelledWindow[], full = { windows: 1000, machines: 1000, steps: 120 }) => {
   const out = join(await mkdtemp(join(tmpdir(), 'tremolo-retrain-')), 'bundle');
-  return { out, result: await retrain(engine, { bundle, out, windows, known, steps: 60, seed: 1, tolerance: 0.05, suspicion: 0.08 }) };
+  return {
+    out,
+    result: await retrain(engine, { bundle, out, windows, known, steps: 60, full, seed: 1, tolerance: 0.05, suspicion: 0.08 }),
+  };
 };
 
 describe('retraining on labels of another machine', () => {
@@ -41,6 +44,16 @@ describe('retraining on labels of another machine', () => {
     expect(result.windows).toHaveLength(16);
     const repeated = await again(windows);
     expect(repeated.result.new).toEqual(result.new);
+  });
+
+  it('trains all weights where there is much to learn, held against old and new alike', async () => {
+    const windows = labelledWindows(machine(0.6), { count: 6 });
+    const { out, result } = await again(windows, { windows: 16, machines: 1000, steps: 120 });
+    expect(result, result.reason).toMatchObject({ outcome: 'accepted', method: 'full', why: '16 labelled windows' });
+    expect(result.new!.after).toBeGreaterThan(result.new!.before);
+    expect(result.old!.after).toBeGreaterThanOrEqual(result.old!.before - 0.05);
+    const made = await readBundle(out, ['core', 'adapt', 'server']);
+    expect(made.manifest.lineage).toMatchObject({ parent: result.parent, split: expect.stringContaining('tuned by full') });
   });
 
   it('quarantines the annotator whose labels cost what is known, and learns from the others', async () => {
@@ -63,7 +76,10 @@ describe('retraining on labels of another machine', () => {
 
   it('writes nothing where it would be no better', async () => {
     const { out, result } = await again(labelledWindows(machine(0, 8, 5), { count: 3 }));
-    expect(result).toMatchObject({ outcome: 'refused', reason: expect.stringContaining('no better') });
+    expect(result).toMatchObject({
+      ...{ outcome: 'refused', method: 'full', reason: expect.stringContaining('no better') },
+      why: expect.stringContaining('low-rank tuning did not pass: it is no better'),
+    });
     expect(existsSync(out)).toBe(false);
   });
 

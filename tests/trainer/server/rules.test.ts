@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { readServerConfiguration } from '../../../trainer/server/configuration.ts';
 import { arrivalOf } from '../../../trainer/server/intake.ts';
-import { reasonToRetrain } from '../../../trainer/server/rules.ts';
+import { reasonForFull, reasonToRetrain } from '../../../trainer/server/rules.ts';
 
 const rules = { labels: 12, severity: 2, leastLabels: 3, metric: { topic: 'oee', fall: 0.05, figures: 4 } };
 const facts = { last: 1, labels: 3, severity: 0, metrics: {} };
@@ -66,6 +66,18 @@ describe('what arrives', () => {
     expect(arrival('tremolo/v1/plant/hall/labelled/press', value)).toBeUndefined();
     expect(arrival('tremolo/v1/plant/hall/drift/press', value)).toBeUndefined();
     expect(arrival('tremolo/v1/plant/hall/adapter/press', value)).toBeUndefined();
+  });
+});
+
+describe('all weights are trained', () => {
+  const of = (count: number, machines: number) =>
+    Array.from({ length: count }, (_, index) => ({ gateway: `hall-${index % machines}`, stream: 'press' }));
+  it.each([
+    [9, 1, undefined],
+    [10, 1, '10 labelled windows'],
+    [9, 4, 'labels of 4 machines'],
+  ])('of %i windows of %i machines: %s', (count, machines, why) => {
+    expect(reasonForFull(of(count, machines), { windows: 10, machines: 4 })).toBe(why);
   });
 });
 

@@ -78,8 +78,9 @@ export interface LoopVerdict {
   readonly missing?: { readonly name: LoopStepName; readonly why: string };
 }
 
-/** Why there is no loop to close. */
-export const UNHARMED = 'the change costs too little to be mended';
+/** Why there is no loop to close, whatever comes. */
+const UNHARMED = 'the change costs too little to be mended';
+const UNFIT = 'too few for a change to be seen';
 const LABELS = 3;
 
 interface Decided {
@@ -163,6 +164,11 @@ export function judgeLoop(
   return { loopClosed: true, steps };
 }
 
+/** Whether nothing that is still to come can close the loop. */
+export function isHopeless({ missing }: LoopVerdict): boolean {
+  return [UNHARMED, UNFIT].some((why) => missing?.why.endsWith(why));
+}
+
 type Found = Omit<LoopStep, 'name'> | string;
 
 /** Looks for one step after the other; each may rest on what those before it have found. */
@@ -191,7 +197,7 @@ class Trace {
     if (typeof found === 'string') return found;
     this.#before = found.accuracy;
     return found.accuracy < this.#truth.measure.good
-      ? `only ${percent(found.accuracy)} were right before the change`
+      ? `only ${percent(found.accuracy)} were right before the change: ${UNFIT}`
       : { ...found, told: {} };
   }
 

@@ -11,7 +11,7 @@ import { alarmLine, machineLines } from '../session.ts';
 import type { DemoSensor } from '../sources.ts';
 import type { AlarmLine, MachineLine } from '../view.ts';
 import { readLoopDisk } from './disk.ts';
-import { judgeLoop, type LoopMeasure, type LoopStepName, type LoopTruth, type LoopVerdict, truthOf, UNHARMED } from './judge.ts';
+import { isHopeless, judgeLoop, type LoopMeasure, type LoopStepName, type LoopTruth, type LoopVerdict, truthOf } from './judge.ts';
 import type { LoopSensor } from './machines.ts';
 import { Operator } from './operator.ts';
 import { type LoopPartsOptions, startLoopParts } from './parts.ts';
@@ -22,7 +22,7 @@ const JUDGE_MS = 500;
 /** A loop that is not closed by then is not: stream time. */
 const PATIENCE_MS = 720_000;
 /** And on the wall: jobs and updates take their time at any speed. */
-const LEAST_PATIENCE_MS = 120_000;
+const LEAST_PATIENCE_MS = 180_000;
 /** Windows that the operator labels after a refusal. */
 const MORE_LABELS = 3;
 
@@ -119,8 +119,7 @@ export async function playLoop(
           });
       }
       onShow({ machines: machineLines(shownSensors, parts, observer, waveforms), alarms: alarms(), verdict });
-      const isUnharmed = verdict.missing?.why.endsWith(UNHARMED) === true;
-      return verdict.loopClosed || isUnharmed || now - started > Math.max(LEAST_PATIENCE_MS, PATIENCE_MS / speed);
+      return verdict.loopClosed || isHopeless(verdict) || now - started > Math.max(LEAST_PATIENCE_MS, PATIENCE_MS / speed);
     };
     let more = 0;
     const answer = ({ topic, text }: Message) => {

@@ -19,7 +19,7 @@ function describe({ name, accuracy = 0, windows = 0, told }: LoopStep, change: s
     case 'recovers':
       return `${right} with the adapter`;
     case 'retrains':
-      return `server made bundle ${told.bundle} from ${told.parent} (low-rank tuning with replay)`;
+      return `server made bundle ${told.bundle} from ${told.parent} (${/tuned by full/.test(String(told.split)) ? 'all weights trained' : 'low-rank tuning'}, with replay)`;
     case 'signs':
       return `signed for the site (version ${told.version}), pushed as ${told.deployment} in ${told.waves} ${told.waves === 1 ? 'wave' : 'waves'}`;
     case 'shadow':
