@@ -39,9 +39,9 @@ export function uncounted(work: () => void): void {
 }
 
 /**
- * Resident memory of this program, megabytes of 10^6 bytes: under an emulator without the emulator's own. qemu-user shows its guest the guest's mappings
- * in /proc/self/maps and all of its own process in smaps; what of the one lies in the other is what the program would have resident on the emulated
- * processor, code that is translated but never read by the processor excepted.
+ * Resident memory of this program, megabytes of 10^6 bytes: under an emulator without the emulator's own, which getrusage would have in it. qemu-user shows
+ * its guest the guest's mappings in /proc/self/maps and all of its own process in smaps: what is resident of the first is the program's. Memory that the
+ * program has given back may still be counted, for qemu 7.2 passes not all of that on.
  */
 export function residentMb(): number {
   const own = mappings('maps');

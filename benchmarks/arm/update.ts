@@ -65,6 +65,7 @@ export async function verifyOnce(
     trust: new UpdateTrust(UPDATE_SITE, { referenceTimeMs: 0, 'root.json': root }, 0),
     storage,
     fetcher,
+    // Of a host, what verification asks.
     host: {
       running: () => ({ bundle: factory.digest, base: factory.manifest.base }),
       startTrial: async (of: { readonly folder: string }) => {
@@ -88,6 +89,7 @@ export async function verifyOnce(
   const trusted = await counted(() => steps.refresh(timestamp, signal));
   if (trusted.kind !== 'trusted') throw new Error(trusted.kind === 'untrusted' ? trusted.error : trusted.kind);
   const [wanted] = trusted.wanted;
+  if (!wanted) throw new Error('the signed metadata want nothing of this gateway');
   const current = { wanted, spentBytes: 0, probing: false };
   await counted(() => steps.run({ kind: 'fetch', wanted, spentBytes: 0 }, { ...record, current }, signal));
   await counted(() => steps.run({ kind: 'verify', wanted, slot: 'a' }, { ...record, current }, signal));

@@ -65,7 +65,7 @@ const instructions = (core: Core, whole: Work): Scenario => ({
       figure: made.instructions,
       samples: work.times,
       details: {
-        'with JavaScript': digits(made.count.all / work.times),
+        ...(made.count.all / work.times === made.instructions ? {} : { 'with JavaScript': digits(made.count.all / work.times) }),
         ...('missing' in estimate
           ? { cycles: estimate.missing }
           : {

@@ -45,5 +45,5 @@ it.skipIf(reason).each(GATED)(
     // Far fewer would be a plugin that does not see the library.
     expect(held / frozen).toBeGreaterThan(0.5);
   },
-  120_000,
+  600_000,
 );
