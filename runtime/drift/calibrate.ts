@@ -26,7 +26,7 @@ export interface CalibrationOptions {
   readonly runLengths?: readonly number[];
   /** Default 256. */
   readonly referenceWindows?: number;
-  /** Virtual streams. Default 1,000: chance adds 3 % to what the windows themselves leave open, and 10 % at a run length of 100,000. */
+  /** Virtual streams. Default 1,000: chance adds 4 % to what the windows themselves leave open, and 15 % at a run length of 100,000. */
   readonly runs?: number;
   readonly below: (bound: number) => number;
 }
@@ -40,7 +40,7 @@ const WINDOWS_A_WINDOW = 2.5;
 /** Mean length of the blocks that are drawn, in baselines: most baselines are of one block where the pieces are long enough. */
 const BLOCK = 4;
 /**
- * A stream of one piece of so many baselines is not drawn from but taken as it came, once around. On 106 simulated machines of 27 minutes and more, blocks
+ * A stream of one piece of so many baselines is not drawn from but taken as it came, once around. On 106 simulated machines of half an hour and more, blocks
  * of it promised 1.3 times what the streams kept: what is drawn a second time was learned the first time.
  */
 const WHOLE = 8;
@@ -100,6 +100,7 @@ export class BlockDraw {
   #left = 0;
   #row = -1;
 
+  /** @param block mean length; infinity for a stream of one piece that is taken as it came, around from its end to its beginning */
   constructor(stream: CalibrationStream, block: number, below: (bound: number) => number) {
     this.#pieces = stream;
     let sum = 0;

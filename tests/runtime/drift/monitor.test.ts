@@ -249,8 +249,12 @@ describe('calibration', () => {
     return (bound: number) => random.below(bound);
   };
 
-  it.each([0, 0.5])('keeps its promise on other streams whose windows follow each other by %d', (keep) => {
-    const options = { runs: 200, below: below(1) };
+  it.each([
+    [0, 256, 'drawn in blocks'],
+    [0.5, 256, 'drawn in blocks'],
+    [0.5, 64, 'taken as they came'],
+  ])('keeps its promise on other streams whose windows follow each other by %d, baselines of %d, %s', (keep, referenceWindows) => {
+    const options = { runs: 200, referenceWindows, below: below(1) };
     const { thresholds } = calibrateDrift(streams(1, keep), { ...options, runLengths: [200] });
     const measured = measureRunLength(streams(2, keep), thresholds[0], { ...options, below: below(2) });
     expect(measured / 200).toBeGreaterThan(0.75);
