@@ -130,7 +130,7 @@ class Inference {
 let inference: Inference | undefined;
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
-  const engine = await createEngine(message.engine, message.wasmFolder, { threads: message.threads, plansMemory: false });
+  const engine = await createEngine(message.engine, message.wasmFolder, message.threads);
   const bundle = await readBundle(message.bundleFolder);
   const primary = await engine.load(bundleModel(bundle, FILES.infer));
   const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;

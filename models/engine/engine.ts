@@ -29,11 +29,9 @@ export interface Session {
 
 export interface EngineOptions {
   /** Threads inside one operator. Default 1. */
-  readonly threads?: number | undefined;
+  readonly threads?: number;
   /** Whether waiting threads spin: faster on quiet cores, ruinous on shared ones. Default false. */
   readonly spinning?: boolean;
-  /** Whether memory is planned anew for each batch size that comes, and the plans kept: for runs of one size again and again. Default true. */
-  readonly plansMemory?: boolean;
 }
 
 /** Something that runs graphs. */

@@ -78,7 +78,6 @@ const PROBE: Graph = {
 export async function createOnnxruntimeEngine({
   threads = 1,
   spinning = false,
-  plansMemory = true,
   provider = 'cpu',
 }: EngineOptions & { readonly provider?: Provider } = {}): Promise<Engine> {
   // CommonJS: the default export is the module under Node, the names are there under bundlers.
@@ -103,7 +102,6 @@ export async function createOnnxruntimeEngine({
         intraOpNumThreads: threads,
         interOpNumThreads: 1,
         executionMode: 'sequential',
-        enableMemPattern: plansMemory,
         externalData: [...(files ?? [])].map(([path, data]) => ({
           path,
           data,

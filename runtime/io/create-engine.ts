@@ -1,7 +1,7 @@
-import type { Engine, EngineOptions } from '../../models/engine/engine.ts';
+import type { Engine } from '../../models/engine/engine.ts';
 
-/** The engine of a configuration; what is not asked for is not loaded. @param wasmFolder where the .wasm files lie @param options of onnxruntime */
-export async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string, options?: EngineOptions): Promise<Engine> {
+/** The engine of a configuration; what is not asked for is not loaded. @param wasmFolder where the .wasm files lie @param threads inside one run */
+export async function createEngine(kind: 'onnxruntime' | 'wasm', wasmFolder: string, threads?: number): Promise<Engine> {
   if (kind === 'wasm') return (await import('../../models/engine/wasm-engine.ts')).createWasmEngine(wasmFolder);
-  return (await import('../../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine(options);
+  return (await import('../../models/engine/onnxruntime-engine.ts')).createOnnxruntimeEngine({ threads });
 }
