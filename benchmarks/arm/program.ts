@@ -53,7 +53,7 @@ export interface ReplayAnswer {
 const LOGIT_WINDOWS = 8;
 const programs = new URL('./', import.meta.url);
 const order = JSON.parse(process.argv[2]) as ArmOrder;
-const openEngine = () => createEngine(order.engine, decodeURI(programs.pathname), { threads: 1 });
+const openEngine = () => createEngine(order.engine, decodeURI(programs.pathname), 1);
 
 async function replay({ set: folder, files, channels }: ReplayWork): Promise<ReplayAnswer> {
   const whole = await openRecordingSet(folder);
