@@ -249,7 +249,7 @@ describe('a restart', () => {
     first.operate('m', 'shelve');
     await vi.waitFor(() => expect(seen.of(TOPICS.alarm('m'))).toHaveLength(1), patient);
     await expect(liveGateway({ bundle, broker: { url } }, first.folder)).rejects.toThrow(
-      /^stateFolder: .* is in use by process \d+; stop it/,
+      /^stateFolder: .* is in use by process \d+ of .+; stop it/,
     );
     await first.stop();
 
