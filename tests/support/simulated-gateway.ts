@@ -6,6 +6,7 @@ import { gatewayTopics, siteTopics } from '../../runtime/contracts/topics.ts';
 import { LARGEST_WINDOW, type UpdatePhase, type UpdateState, updateRefusalSchema } from '../../runtime/contracts/update.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { type TrustedTarget, UpdateTrust } from '../../runtime/update/trust/refresh.ts';
+import { TrustRefusal } from '../../runtime/update/trust/refusal.ts';
 
 /** What a gateway does with a target once it has all of it. */
 export type Behaviour = 'confirms' | 'refuses' | 'ignores';
@@ -91,12 +92,23 @@ export class SimulatedGateway {
     while (this.#timestamp && !this.#closed) {
       const timestamp = this.#timestamp;
       this.#timestamp = undefined;
+      const targets = await this.#refresh(timestamp);
+      if (targets) await this.#become(targets);
+    }
+    this.#looking = false;
+  }
+
+  /** What is wanted of whom; undefined where the server could not show it, as while it is being killed: the next timestamp asks again. */
+  async #refresh(timestamp: Uint8Array): Promise<readonly TrustedTarget[] | undefined> {
+    try {
       const refresh = this.#trust.refresh(timestamp, Date.now());
       let step = refresh.next();
       while (!step.done) step = refresh.next(await this.#fetch(step.value.object));
-      await this.#become(step.value.targets);
+      return step.value.targets;
+    } catch (error) {
+      if (error instanceof TrustRefusal) return undefined;
+      throw error;
     }
-    this.#looking = false;
   }
 
   async #become(targets: readonly TrustedTarget[]): Promise<void> {

@@ -73,7 +73,7 @@ describe('tremolo data', () => {
       [['import', source, ...out, '--rate', '1', '--dtype', 'int8'], /^usage\/mapping: --dtype must be float32 or int16/],
       [
         ['import', source, ...out, '--rate', '1', '--format', 'xls', '--pattern', '['],
-        /^usage\/mapping: .*--format: .*--pattern: |--pattern: .*--format: /,
+        /^usage\/mapping: --format must be .*; --pattern is no regular expression: /,
       ],
       [['import', source, ...out, '--rate', '1', '--header', 'maybe'], /^usage\/choice: --header is "maybe"/],
       [['import', source, ...out, '--label', 'a', '--unlabelled'], /^usage\/arguments: --label and --unlabelled exclude/],

@@ -22,7 +22,7 @@ const pattern = name.transform((text, context) => {
   try {
     compiled = new RegExp(text, 'u');
   } catch (cause) {
-    context.addIssue({ code: 'custom', message: (cause as Error).message });
+    context.addIssue({ code: 'custom', message: `is no regular expression: ${(cause as Error).message}` });
     return z.NEVER;
   }
   const groups = [...text.matchAll(/\(\?<([A-Za-z_$][\w$]*)>/g)].map(([, group]) => group);
