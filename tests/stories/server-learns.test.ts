@@ -238,6 +238,8 @@ describe('a server that learns', () => {
     await logged(server, 'serving');
     await isWell();
     await tell(0, 3);
+    // This broker forgets what it has not delivered yet when it goes.
+    await vi.waitFor(async () => expect((await books()).counts).toEqual({ 'signal.kept': 3, 'label.kept': 3 }), patient);
     const at = Number(new URL(broker.url).port);
     await broker.close();
     await vi.waitFor(async () => expect(await health()).toBe(503), patient);
