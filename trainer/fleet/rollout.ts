@@ -146,8 +146,9 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   const refusal = state.failed.find((one) => one.deployment === deployment)?.error;
   const { have, total } = (ours && state.progress) || {};
   const words = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
-  // Who looks again and again, and is stopped each time by the same, says nothing new.
-  const said = state.phase === 'metadata' && before.said !== '' ? before.said : words;
+  // Who looks again and again, and is stopped each time where it was stopped before, says nothing new.
+  const comesNoFurther = state.phase === 'metadata' || state.phase === 'refused';
+  const said = comesNoFurther && refusal === undefined && before.said !== '' ? before.said : words;
   const isNews = said !== before.said;
   const next: Device = {
     outcome: before.outcome,
@@ -170,12 +171,14 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   } else if (refusal !== undefined || before.succeeded) {
     next.outcome = 'failed';
     next.error = before.succeeded ? `fell back after it had confirmed${refusal === undefined ? '' : `: ${refusal}`}` : refusal;
-  } else if (isNews) {
-    // One that was given up for silent, and speaks again.
-    next.outcome = 'updating';
-    delete next.error;
+  } else {
+    if (isNews) {
+      // One that was given up for silent, and speaks again.
+      next.outcome = 'updating';
+      delete next.error;
+    }
     const isStopped = state.phase === 'refused' || (ours && state.phase === 'rolledBack');
-    if (isStopped && state.error !== undefined) next.error = `${TRIES_AGAIN}${state.error}`;
+    if (isStopped && state.error !== undefined && next.outcome === 'updating') next.error = `${TRIES_AGAIN}${state.error}`;
   }
   return next;
 }

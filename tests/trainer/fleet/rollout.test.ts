@@ -210,6 +210,19 @@ describe('a rollout', () => {
     expect(advance(rollout, 12 * MINUTE).status).toBe('failed');
   });
 
+  it('takes being stopped at the same place again and again for silence, as by a full disk', () => {
+    let rollout = advance(rolloutOf([['a']]), 0);
+    const stopped = { ...says('fetch', 5), phase: 'refused' as const, error: 'update/disk: no space left' };
+    const turn = [says('fetch', 5), stopped, { ...stopped, phase: 'metadata' as const, error: undefined }];
+    for (let minute = 1; minute <= 10; minute++) {
+      for (const state of turn) rollout = advance(hear(rollout, 'a', state, minute * MINUTE), minute * MINUTE);
+    }
+    expect(rollout).toMatchObject({ status: 'running', devices: { 'plant/a': { error: 'tries again: update/disk: no space left' } } });
+    expect(advance(hear(rollout, 'a', says('fetch', 6), 11 * MINUTE), 12 * MINUTE).status).toBe('running');
+    const given = advance(rollout, 12 * MINUTE);
+    expect(given).toMatchObject({ status: 'failed', reason: expect.stringContaining('it said last: update/disk: no space left') });
+  });
+
   it('forgives silence while nobody listened', () => {
     const began = hear(advance(rolloutOf([['a']]), 0), 'a', says('fetch', 5), 1);
     expect(advance(began, 20 * MINUTE).status).toBe('failed');
