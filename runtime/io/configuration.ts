@@ -170,7 +170,7 @@ function gatewaySchema(folder: string) {
     drift: z
       .strictObject({
         /** Windows to a false alarm that one stream may have in the mean. */
-        runLength: z.number().int().min(100).default(20_000),
+        runLength: z.number().int().min(100).default(100_000),
         /** Samples, their features, or neither. */
         evidence: z.enum(EVIDENCE_KINDS).default('features'),
         evidenceWindows: z.number().int().min(1).max(8).default(4),
