@@ -374,7 +374,7 @@ speed: 3
     const message = await read(text).catch((cause) => cause.message as string);
     for (const part of [
       /line 1, rate: /,
-      /line 2, pattern: Invalid regular expression/,
+      /line 2, pattern: is no regular expression: /,
       /line 3, channels: /,
       /line 4, labels\.a: /,
       /line 5, conditions\.n_samples: is a field of the format/,
