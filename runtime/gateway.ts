@@ -73,7 +73,11 @@ export async function startGateway(
 
   // What must outlive a restart. A disk that cannot be written costs that, and not the decisions.
   const troubleOf = (path: string) => (error: Error) => limited.warn(path, { path, error: error.message }, 'state not kept');
-  const unlock = await lockStateFolder(stateFolder, troubleOf(stateFolder));
+  const unlock = await lockStateFolder(stateFolder, troubleOf(stateFolder), () => {
+    // Two that write into one folder spoil it for both; the service manager starts this one again, and it is told who has the folder.
+    log.fatal({ path: stateFolder }, 'another process has taken the state folder while this one stood still');
+    process.exit(1);
+  });
   const alarmFile = join(stateFolder, 'alarms.json');
   const alarmStore = new AlarmStore(alarmFile);
   const keptAlarms = await alarmStore.read().catch((error: Error) => {
@@ -388,7 +392,7 @@ export async function startGateway(
  * @returns gives the folder back
  * @throws ConfigurationRefusal where another process has it
  */
-async function lockStateFolder(folder: string, onTrouble: (error: Error) => void): Promise<() => Promise<void>> {
+async function lockStateFolder(folder: string, onTrouble: (error: Error) => void, onLost: () => void): Promise<() => Promise<void>> {
   const path = join(folder, 'lock');
   let lock: Lock | undefined;
   try {
@@ -402,6 +406,6 @@ async function lockStateFolder(folder: string, onTrouble: (error: Error) => void
     const who = holder ? `process ${holder.pid} of ${holder.host}` : 'another process';
     throw new ConfigurationRefusal(`stateFolder: ${folder} is in use by ${who}; stop it, or give each gateway a folder of its own`);
   }
-  lock.lost.addEventListener('abort', () => onTrouble(new Error('another process has taken the folder while this one stood still')));
+  lock.lost.addEventListener('abort', onLost);
   return () => lock.release();
 }

@@ -91,7 +91,7 @@ export async function readBundle(folder: string, parts: readonly PartName[] = ['
   const files = new Map<string, Uint8Array>();
   for (const part of parts) {
     const listed = manifest.parts[part];
-    if (!listed) throw new BundleRefusal('bundle/missing', `${folder} has no part ${part}; train it again with that part`);
+    if (!listed) throw new BundleRefusal('bundle/part', `${folder} has no part ${part}; train it again with that part`);
     for (const [name, { bytes: size, sha256: expected }] of Object.entries(listed)) {
       const bytes = await readPlainFile(folder, name, size);
       if (bytes.length !== size)
@@ -167,7 +167,7 @@ export function baseDigest(files: ReadonlyMap<string, Uint8Array>): string {
 export function bundleModel({ files }: Bundle, name: string): Model {
   const graph = files.get(name);
   const weights = files.get(FILES.weights);
-  if (!graph || !weights) throw new BundleRefusal('bundle/missing', `${name} is not among the parts that were read`);
+  if (!graph || !weights) throw new BundleRefusal('bundle/part', `${name} is not among the parts that were read`);
   return { graph, files: new Map([[FILES.weights, weights]]) };
 }
 

@@ -69,6 +69,8 @@ const LABEL_OUTCOMES = [
   'unknownClass',
   /** The bundle has no part to learn with, or the configuration forbids it. */
   'cannotLearn',
+  /** The gateway's disk does not take it: it goes to the server alone. */
+  'notKept',
 ] as const;
 
 /** The gateway's answer to a label, on `labelled/{stream}`. */

@@ -131,7 +131,8 @@ function whileBackup(state: DualState, event: PrimaryEvent, settings: DualSettin
   // Where nothing can be compared, what was seen before says nothing of the streams of now.
   if (event.windows > 0 && next.disagreement >= settings.returnBelow) return { ...next, passed: 0 };
   if (next.passed < state.demanded) return next;
-  return { ...next, mode: 'primary', passed: 0, steady: 0, notFinite: 0, slow: 0, failedTrials: 0 };
+  // Nothing of the old trouble is counted against the streams of now: one window could send the primary away again.
+  return { ...next, mode: 'primary', passed: 0, steady: 0, disagreement: 0, notFinite: 0, slow: 0, failedTrials: 0 };
 }
 
 /** The running figures after the primary ran or was compared. */

@@ -3,7 +3,7 @@ import { readAdapter, sha256 } from '../../models/bundle/bundle.ts';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
 import type { ExampleBook } from '../adapt/example-book.ts';
 import { shadowRefusal } from '../adapt/guard.ts';
-import { joinWindows, type WindowPlace } from '../adapt/raw-windows.ts';
+import { joinWindows, type PlacedWindow, type WindowPlace } from '../adapt/raw-windows.ts';
 import { RecentWindows } from '../adapt/recent-windows.ts';
 import type { AdaptationReport } from '../contracts/adaptation.ts';
 import { type Label, type LabelReceipt, labelledClass } from '../contracts/label.ts';
@@ -120,19 +120,28 @@ export class Learning {
     // The windows are copied now: the disk may be slow, and they go.
     const windows = this.#recent.find(label.stream, label.subject);
     this.#labelling = this.#labelling
-      .then(async () => {
-        const { stream } = label;
-        const book = await this.#bookOf(stream);
-        const outcome = this.#outcomeOf(label, book, windows.length);
-        if (outcome === 'taken' || outcome === 'unknownClass' || label.verdict === 'reject') {
-          book.add({ label, windows });
-          await this.#store.writeBook(stream, book);
-        }
-        this.#events.onReceipt({ id: label.id, stream, at: new Date().toISOString(), outcome, windows: windows.length, label });
-        if (outcome === 'taken') this.#schedule(stream);
+      .then(() => this.#keepLabel(label, windows))
+      .catch((error: Error): LabelReceipt['outcome'] => {
+        this.#events.onTrouble(error, label.stream);
+        return 'notKept';
       })
-      .catch((error: Error) => this.#events.onTrouble(error, label.stream));
+      .then((outcome) => {
+        const { id, stream } = label;
+        // The server learns of every label by this, kept or not.
+        this.#events.onReceipt({ id, stream, at: new Date().toISOString(), outcome, windows: windows.length, label });
+        if (outcome === 'taken') this.#schedule(stream);
+      });
     return this.#labelling;
+  }
+
+  async #keepLabel(label: Label, windows: readonly PlacedWindow[]): Promise<LabelReceipt['outcome']> {
+    const book = await this.#bookOf(label.stream);
+    const outcome = this.#outcomeOf(label, book, windows.length);
+    if (outcome === 'taken' || outcome === 'unknownClass' || label.verdict === 'reject') {
+      book.add({ label, windows });
+      await this.#store.writeBook(label.stream, book);
+    }
+    return outcome;
   }
 
   /**

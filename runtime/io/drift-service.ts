@@ -133,7 +133,13 @@ export class DriftService {
   #restore(monitor: StreamMonitor, name: string): void {
     const kept = this.#waiting.get(name);
     this.#waiting.delete(name);
-    if (kept && kept.adapter === this.#options.adapterOf(name)) monitor.restore(kept.states, kept.raised);
+    if (kept?.adapter !== this.#options.adapterOf(name) || !kept) return;
+    try {
+      monitor.restore(kept.states, kept.raised);
+    } catch (error) {
+      // Numbers of a damaged file: the stream is learned anew.
+      if (!(error instanceof RangeError)) throw error;
+    }
   }
 
   /** A stream's sensor is stuck, saturated, silent or off its rate: no drift of the machine. */

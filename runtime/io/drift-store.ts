@@ -4,7 +4,8 @@ import { check, mistakesLine } from '../../models/checks/mistakes.ts';
 import type { KeptState } from '../drift/state.ts';
 import { writeWhole } from './whole-file.ts';
 
-const FORMAT_VERSION = 1;
+/** 2: a baseline has the deviations of late means too. */
+const FORMAT_VERSION = 2;
 /** Between two writes, milliseconds: where a stream was learned or has drifted, and where baselines have only ripened. */
 const LEAST_MS = 60_000;
 const RIPENED_MS = 15 * 60_000;

@@ -81,7 +81,7 @@ async function isLeft(path: string): Promise<boolean> {
     const holder = parse(await readFile(path, 'utf8'));
     // A crash has left half a file: a holder who lives has written all of it.
     if (!holder) return true;
-    return holder.host === hostname() ? !lives(holder) : Date.now() - (await stat(path)).mtimeMs > STALE_MS;
+    return holder.host === hostname() ? !lives(holder) : Math.abs(Date.now() - (await stat(path)).mtimeMs) > STALE_MS;
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
     throw error;

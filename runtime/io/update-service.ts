@@ -40,7 +40,7 @@ export interface UpdateServiceOptions {
   readonly trial?: TrialTimes;
 }
 
-/** A word that got lost is said again after this, and a timestamp that never came is asked for again, milliseconds. */
+/** A word that got lost is said again after this, a timestamp that never came asked for again, and a way back tried again, milliseconds. */
 const REPEAT_MS = 30_000;
 
 /**
@@ -129,6 +129,8 @@ export class UpdateService {
     const { link } = this.#options;
     this.#said = '';
     this.#sayNow();
+    // On a way back that could not be gone: once more, though nobody signs anything new.
+    if (this.#machine.astray && this.#timestamp) this.#dispatch({ kind: 'timestamp' });
     if (this.#timestamp || !link.online) return;
     // The broker sends what it keeps to whoever comes anew.
     link.unsubscribe(this.#timestampTopic);
@@ -142,6 +144,7 @@ export class UpdateService {
     clearTimeout(this.#sayTimer);
     clearInterval(this.#repeat);
     await this.#queue;
+    await this.#writing;
     await this.#steps.endTrial();
     const { record } = this.#machine;
     const { storage, onTrouble } = this.#options;

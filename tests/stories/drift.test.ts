@@ -197,7 +197,7 @@ describe('a gateway that starts again', () => {
 
   it('refuses a file that is damaged, in one line', async () => {
     const path = join(folder, 'damaged.json');
-    await writeFile(path, '{"formatVersion":1,"model":"digest","streams":{"fan":{"raised":false,"states":[{"sum":"AAA="}]}}}');
+    await writeFile(path, '{"formatVersion":2,"model":"digest","streams":{"fan":{"raised":false,"states":[{"sum":"AAA="}]}}}');
     await expect(new DriftStore(path).read('digest')).rejects.toThrow(/^streams\.fan\.states\.0\.[^\n]*$/);
   });
 });

@@ -93,6 +93,7 @@ const ANSWERS: Record<LabelReceipt['outcome'], string> = {
   repeated: 'was there already',
   windowGone: 'the gateway no longer has this window: label sooner, or raise learn.recentBytes in gateway.yaml',
   unknownClass: 'kept, but the bundle that runs has no such class: it can be learned by training only',
+  notKept: 'the disk of the gateway does not take it: it has gone to the server alone; see the log of the gateway',
   cannotLearn: 'the bundle that runs cannot learn: it has no part adapt, or follows a machine by its reference',
 };
 

@@ -14,8 +14,11 @@ const deviceSchema = z.strictObject({
   error: z.string().optional(),
   /** Share of the objects' bytes that it has. */
   progress: share.optional(),
-  /** What it said last, and when it first said that, milliseconds since 1970: who repeats himself is silent. */
+  /** What it said last besides how far it has come. */
   said: z.string(),
+  /** The furthest that it has come: rank of the phase, bytes that it has, windows in shadow. */
+  furthest: z.tuple([count, count, count]).optional(),
+  /** When it last came further or said something else, milliseconds since 1970: who comes no further is silent. */
   heardMs: count,
   /** Whether it runs the target now, as its inference process proved. */
   runs: z.boolean(),
@@ -136,6 +139,12 @@ export function observe(rollout: Rollout, gateway: string, { state, online }: Si
 /** What a gateway reported that is not final. */
 const TRIES_AGAIN = 'tries again: ';
 
+/** Phases that lead somewhere, in their order. */
+const WAY: readonly UpdatePhase[] = ['fetch', 'verify', 'answers', 'warmup', 'shadow', 'active', 'confirmed'];
+
+type Point = NonNullable<Device['furthest']>;
+const comparePoints = (one: Point, other: Point) => one[0] - other[0] || one[1] - other[1] || one[2] - other[2];
+
 function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs: number): Device {
   const { deployment, target } = rollout;
   const { bundle, adapters } = state.running;
@@ -145,17 +154,20 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   // Only what is final: a gateway that lost its link, or whose disk was full, says so and tries again.
   const refusal = state.failed.find((one) => one.deployment === deployment)?.error;
   const { have, total } = (ours && state.progress) || {};
-  const words = [state.phase, state.deployment, have, state.shadow?.windows, runs, confirmed, refusal].join(' ');
-  // Who looks again and again, and is stopped each time where it was stopped before, says nothing new.
-  const comesNoFurther = state.phase === 'metadata' || state.phase === 'refused';
-  const said = comesNoFurther && refusal === undefined && before.said !== '' ? before.said : words;
-  const isNews = said !== before.said;
+  const isElsewhere = !ours && state.deployment !== undefined;
+  const elsewhere = isElsewhere && [state.deployment, state.phase, state.progress?.have, state.shadow?.windows].join(' ');
+  const said = [elsewhere, runs, confirmed, refusal].join(' ');
+  // Who starts again and again, and is stopped each time before he comes further than before, says nothing new.
+  const point: Point = [ours ? WAY.indexOf(state.phase) + 1 : 0, have ?? 0, (ours && state.shadow?.windows) || 0];
+  const isFurther = !before.furthest || comparePoints(point, before.furthest) > 0;
+  const isNews = said !== before.said || isFurther;
   const next: Device = {
     outcome: before.outcome,
     ...(ours && { phase: state.phase }),
     ...(before.error !== undefined && { error: before.error }),
     ...(have !== undefined && total !== undefined && { progress: total === 0 ? 1 : Math.min(1, have / total) }),
     said,
+    furthest: isFurther ? point : before.furthest,
     heardMs: isNews ? nowMs : before.heardMs,
     runs,
     succeeded: before.succeeded || confirmed,

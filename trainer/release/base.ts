@@ -29,11 +29,11 @@ export function encodeBase(base: Base): Uint8Array {
 /**
  * The float networks of a bundle that was read with its part `server`.
  *
- * @throws BundleRefusal bundle/missing, bundle/tensors
+ * @throws BundleRefusal bundle/part, bundle/tensors
  */
 export function readBase({ manifest, files }: Bundle): Base {
   const bytes = files.get(FILES.base);
-  if (!bytes) throw new BundleRefusal('bundle/missing', `the bundle has no ${FILES.base}; use the folder that tremolo train wrote`);
+  if (!bytes) throw new BundleRefusal('bundle/part', `the bundle has no ${FILES.base}; use the folder that tremolo train wrote`);
   const { tensors } = decodeSafetensors(bytes, FILES.base);
   const read = (name: string, options: NetworkOptions): TrainedNetwork => {
     const { parameters, statistics } = createNetwork(options);

@@ -36,10 +36,10 @@ export async function featuresOf(engine: Engine, bundle: Bundle, windows: Window
   return { features, labels: windows.labels };
 }
 
-/** The bundle's replay windows. @throws BundleRefusal bundle/tensors, bundle/missing */
+/** The bundle's replay windows. @throws BundleRefusal bundle/tensors, bundle/part */
 export function readReplay({ files }: Bundle): LabelledFeatures {
   const bytes = files.get(FILES.replay);
-  if (!bytes) throw new BundleRefusal('bundle/missing', `the bundle has no ${FILES.replay}; use the folder that tremolo train wrote`);
+  if (!bytes) throw new BundleRefusal('bundle/part', `the bundle has no ${FILES.replay}; use the folder that tremolo train wrote`);
   const { features, labels } = decodeSafetensors(bytes, FILES.replay).tensors;
   if (features?.type !== 'float32' || labels?.type !== 'int32' || features.shape[0] !== labels.values.length) {
     throw new BundleRefusal('bundle/tensors', `${FILES.replay} does not hold features with a label each`);

@@ -3,6 +3,7 @@ import { CodedRefusal } from '../../checks/refusal.ts';
 /** Every reason for which a bundle, or a part of one, is refused. */
 export const BUNDLE_REFUSALS = {
   'bundle/missing': 'a file or folder that should be there is not',
+  'bundle/part': 'the bundle has not the part that is asked for',
   'bundle/unreadable': 'a file is there, and the system does not give it: rights, handles, a disk that fails',
   'bundle/size': 'a file has another size than the manifest says',
   'bundle/hash': 'a file has another SHA-256 than the manifest says',

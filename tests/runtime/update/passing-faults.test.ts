@@ -42,6 +42,7 @@ const OF_THE_BUNDLE: readonly BundleRefusalCode[] = [
   'bundle/manifest',
   'bundle/version',
   'bundle/graph',
+  'bundle/part',
   'bundle/tensors',
   'bundle/not-finite',
   'bundle/adapter',

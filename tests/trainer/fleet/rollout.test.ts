@@ -223,6 +223,16 @@ describe('a rollout', () => {
     expect(given).toMatchObject({ status: 'failed', reason: expect.stringContaining('it said last: update/disk: no space left') });
   });
 
+  it('takes a round that ends each time before it comes further for silence, however many stages it has', () => {
+    let rollout = advance(rolloutOf([['a']]), 0);
+    const at = (phase: UpdateState['phase'], error?: string) => ({ ...says('fetch', 8), phase, error });
+    const round = [says('fetch', 8), at('verify'), at('answers'), at('refused', 'update/disk: no thread'), at('metadata')];
+    for (let minute = 1; minute <= 12; minute++) {
+      for (const state of round) rollout = advance(hear(rollout, 'a', state, minute * MINUTE), minute * MINUTE);
+    }
+    expect(rollout).toMatchObject({ status: 'failed', reason: expect.stringContaining('it said last: update/disk: no thread') });
+  });
+
   it('forgives silence while nobody listened', () => {
     const began = hear(advance(rolloutOf([['a']]), 0), 'a', says('fetch', 5), 1);
     expect(advance(began, 20 * MINUTE).status).toBe('failed');
