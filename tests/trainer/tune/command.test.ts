@@ -134,6 +134,6 @@ describe('tremolo tune', () => {
     await writeFile(join(bare, FILES.manifest), JSON.stringify(manifest));
     const failed = await promisify(execFile)(process.execPath, ['dist/tremolo.js', 'tune', bare, set]).catch((error) => error);
     expect(failed.code).toBe(2);
-    expect(failed.stderr.trim().split('\n')).toEqual([expect.stringMatching(/^bundle\/missing: .* has no part server/)]);
+    expect(failed.stderr.trim().split('\n')).toEqual([expect.stringMatching(/^bundle\/part: .* has no part server/)]);
   });
 });
