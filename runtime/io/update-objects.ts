@@ -4,10 +4,14 @@ import { isSha256 } from '../../models/checks/sha256.ts';
 import { CHUNK_BYTES } from '../contracts/chunk.ts';
 import { ChunkMap } from '../update/chunk-map.ts';
 import { UpdateRefusalError } from '../update/refusal.ts';
+import { MOST_WINDOW } from '../update/transfer.ts';
 import { replaceFile, type UpdateDisk } from './update-disk.ts';
 
-/** Chunks that gather before they are written, and how long they may wait for others: what a power cut costs at the most. */
-const FLUSH_CHUNKS = 16;
+/**
+ * Chunks that gather before they are written, and how long they may wait for others: what a power cut costs at the most. What is not written takes room
+ * in the window, so more of them than that holds would wait out the time with nothing in flight.
+ */
+const FLUSH_CHUNKS = MOST_WINDOW;
 const FLUSH_MS = 300;
 
 /** Objects by the SHA-256 of their bytes: `{sha256}`, and while one is being fetched `{sha256}.part` with its map of chunks `{sha256}.map`. */

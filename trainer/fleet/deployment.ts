@@ -3,6 +3,7 @@ import { basename, join } from 'node:path';
 import { FILES, readBundle, sha256 } from '../../models/bundle/bundle.ts';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
+import { isSha256 } from '../../models/checks/sha256.ts';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import type { Thresholds } from '../../runtime/contracts/update.ts';
 import { Refusal } from '../refusal.ts';
@@ -36,7 +37,15 @@ export async function readBundleCargo(folder: string, parts: readonly ('core' | 
 
 /** An adapter file. @throws Refusal push/cargo */
 export async function readAdapterCargo(path: string, stream: string): Promise<Cargo> {
-  const { bytes, base } = await readAdapterFile(path);
+  return adapterCargo(await readAdapterFile(path), stream);
+}
+
+interface AdapterFile {
+  readonly bytes: Uint8Array;
+  readonly base: string;
+}
+
+function adapterCargo({ bytes, base }: AdapterFile, stream: string): Cargo {
   const digest = sha256(bytes);
   return {
     target: { kind: 'adapter', sha256: digest, bytes: bytes.length, base, stream },
@@ -45,7 +54,7 @@ export async function readAdapterCargo(path: string, stream: string): Promise<Ca
   };
 }
 
-async function readAdapterFile(path: string): Promise<{ readonly bytes: Uint8Array; readonly base: string }> {
+async function readAdapterFile(path: string): Promise<AdapterFile> {
   const refusal = (cause: string, error?: Error) =>
     new Refusal(
       'push/cargo',
@@ -55,7 +64,7 @@ async function readAdapterFile(path: string): Promise<{ readonly bytes: Uint8Arr
   try {
     const bytes = new Uint8Array(await readFile(path));
     const { base } = decodeSafetensors(bytes, basename(path)).metadata;
-    if (base && /^[0-9a-f]{64}$/.test(base)) return { bytes, base };
+    if (base && isSha256(base)) return { bytes, base };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     throw refusal(error instanceof BundleRefusal ? message : `it cannot be read (${code})`, error as Error);
@@ -73,7 +82,7 @@ export async function readCargo(path: string, { stream, adapt }: { stream?: stri
     return readBundleCargo(path, adapt ? ['core', 'adapt'] : ['core']);
   }
   // What it is comes before what is said of it.
-  await readAdapterFile(path);
+  const file = await readAdapterFile(path);
   if (!stream) throw new Refusal('usage/arguments', `${path} is an adapter; say with --stream which stream it is for`);
   if (!isTopicName(stream))
     throw new Refusal(
@@ -81,7 +90,7 @@ export async function readCargo(path: string, { stream, adapt }: { stream?: stri
       `--stream "${stream}" is no name of a stream: letters, digits, ".", "_" or "-", at most 64, beginning with a letter or digit`,
     );
   if (adapt) throw new Refusal('usage/arguments', `${path} is an adapter, and --adapt is for bundles; leave it out`);
-  return readAdapterCargo(path, stream);
+  return adapterCargo(file, stream);
 }
 
 /** Metadata and requests beside the payload: root, timestamp, snapshot, targets, site, and what is lost of them. */

@@ -154,9 +154,8 @@ function afterState(rollout: Rollout, before: Device, state: UpdateState, nowMs:
   // Only what is final: a gateway that lost its link, or whose disk was full, says so and tries again.
   const refusal = state.failed.find((one) => one.deployment === deployment)?.error;
   const { have, total } = (ours && state.progress) || {};
-  const isElsewhere = !ours && state.deployment !== undefined;
-  const elsewhere = isElsewhere && [state.deployment, state.phase, state.progress?.have, state.shadow?.windows].join(' ');
-  const said = [elsewhere, runs, confirmed, refusal].join(' ');
+  const elsewhere = ours || !state.deployment ? [] : [state.deployment, state.phase, state.progress?.have, state.shadow?.windows];
+  const said = [...elsewhere, runs, confirmed, refusal].join(' ');
   // Who starts again and again, and is stopped each time before he comes further than before, says nothing new.
   const point: Point = [ours ? WAY.indexOf(state.phase) + 1 : 0, have ?? 0, (ours && state.shadow?.windows) || 0];
   const isFurther = !before.furthest || comparePoints(point, before.furthest) > 0;
