@@ -114,7 +114,7 @@ export async function startGateway(
           const signal = drift.observe(job, answer);
           learning?.observe(job, diagnosis, drift.suspects(job.name));
           tellDrift(job.name, signal);
-          diagnoses.send(topics.diagnosis(diagnosis.stream), JSON.stringify(diagnosis));
+          diagnoses.send(diagnosis.stream, JSON.stringify(diagnosis));
           tellAlarm(alarms.observe(diagnosis.stream, diagnosis.alarm, diagnosis.at, diagnosis));
         },
         onFree: (stream) => {
@@ -296,7 +296,7 @@ export async function startGateway(
     onTrouble: (error) => limited.warn('broker', { broker: broker.url, error }, 'broker'),
   });
   const publish: BrokerLink['publish'] = (topic, payload, retain, done) => mayPublish() && link.publish(topic, payload, retain, done);
-  const diagnoses = new LatestMessages((topic, payload) => mayPublish() && link.post(topic, payload, true));
+  const diagnoses = new LatestMessages(topics.diagnosis, (topic, payload) => mayPublish() && link.post(topic, payload, true));
   const sender = new OutboxSender(outbox, publish, (error) => limited.warn('outbox', { error: error.message }, 'outbox'));
   const ports = new SerialSources(configuration, accept, (port, state, { path, error }) => {
     if (state === 'retrying') limited.warn(`port ${port}`, { port, state, path, error: error?.message }, 'serial');

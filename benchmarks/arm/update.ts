@@ -43,8 +43,8 @@ export async function verifyOnce(
     online: true,
     subscribe: () => {},
     unsubscribe: () => {},
-    post(_topic: string, payload: string): boolean {
-      const { object, ranges } = JSON.parse(payload) as UpdateRequest;
+    post(_topic: string, payload: Uint8Array): boolean {
+      const { object, ranges } = JSON.parse(Buffer.from(payload).toString()) as UpdateRequest;
       // Before any timer: on a slow emulator nothing is asked for twice.
       queueMicrotask(() => {
         const sent = served.get(object);

@@ -141,9 +141,17 @@ export async function openBundle(manifest: Manifest, digest: string, files: Read
   return { manifest, digest, files };
 }
 
+/** One a manifest: a gateway asks for it with each adapter, of which a thousand may come in one second. */
+const layouts = new WeakMap<Manifest['adapterTensors'], ParameterLayout>();
+
 /** Where the numbers of one adapter lie in a row of the bank. */
 export function bankLayout({ adapterTensors }: Pick<Manifest, 'adapterTensors'>): ParameterLayout {
-  return new ParameterLayout(adapterTensors.map(({ name, shape }) => ({ name, shape, initial: { fill: 0 } })));
+  let layout = layouts.get(adapterTensors);
+  if (!layout) {
+    layout = new ParameterLayout(adapterTensors.map(({ name, shape }) => ({ name, shape, initial: { fill: 0 } })));
+    layouts.set(adapterTensors, layout);
+  }
+  return layout;
 }
 
 async function decodeGraph(files: ReadonlyMap<string, Uint8Array>, name: string): Promise<Graph> {

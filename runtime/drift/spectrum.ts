@@ -98,7 +98,8 @@ export class SpectrumMeter {
       for (; reversed & bit; bit >>= 1) reversed ^= bit;
       reversed ^= bit;
       if (at >= reversed) continue;
-      const [real, imaginary] = [re[at], im[at]];
+      const real = re[at];
+      const imaginary = im[at];
       re[at] = re[reversed];
       im[at] = im[reversed];
       re[reversed] = real;
@@ -106,7 +107,9 @@ export class SpectrumMeter {
     }
     for (let half = 1, step = size >> 1; half < size; half <<= 1, step >>= 1) {
       for (let k = 0; k < half; k++) {
-        const [c, s] = [cos[k * step], sin[k * step]];
+        // Not as a pair: the engine would make an array of it each time.
+        const c = cos[k * step];
+        const s = sin[k * step];
         for (let a = k; a < size; a += half << 1) {
           const b = a + half;
           const real = re[b] * c - im[b] * s;

@@ -132,7 +132,7 @@ export class BrokerLink {
    *
    * @returns false where there is no connection, or the broker is so slow that too much waits
    */
-  post(topic: string, payload: string, retain: boolean): boolean {
+  post(topic: string, payload: Uint8Array, retain: boolean): boolean {
     if (!this.online || !this.#client || !this.#posted) return false;
     if (this.#client.stream.writableLength + this.#posted.length > LARGEST_WAITING_BYTES) return false;
     if (this.#posted.length === 0) queueMicrotask(() => this.#writePosted());

@@ -1,35 +1,40 @@
-/** Room for a longer message of the same topic. */
+/** Room for a longer message of the same key. */
 const SPARE_BYTES = 128;
 
-/** How a message leaves: false where it cannot now. */
-export type Post = (topic: string, payload: string) => boolean;
+/** How a message leaves: false where it cannot now. The payload is valid during the call. */
+export type Post = (topic: string, payload: Uint8Array) => boolean;
 
-/** Newest message of a topic that was sent. As bytes in memory that is used again: strings that live for a second fill the old generation. */
-interface SentMessage {
+/** The newest message of a key. As bytes in memory that is used again: strings that live for a second fill the old generation. */
+interface Message {
+  readonly topic: string;
   bytes: Buffer;
   length: number;
-  /** Position among all messages sent. */
+  /** Position among all messages sent of the one that was sent last. */
   number: number;
 }
 
 /**
- * Retained messages, of which only the newest of a topic matters: while the broker is away or slow, one of each topic waits and those that a newer
- * one replaced are counted. So memory is bounded by the number of topics, whatever happens.
+ * Retained messages, of which only the newest of a key matters: while the broker is away or slow, one of each waits and those that a newer one replaced
+ * are counted. So memory is bounded by the number of keys, whatever happens.
  *
  * They are sent with QoS 0, for which there is no answer. A connection keeps its order, so the answer to any later message of QoS 1 says that all
- * before it have arrived. When a connection is lost, the newest of each topic that is not known to have arrived waits again.
+ * before it have arrived. When a connection is lost, the newest of each key that is not known to have arrived waits again.
  */
 export class LatestMessages {
-  /** Messages that may never have arrived: a newer one of their topic replaced them before they could be sent, or before it was known. */
+  /** Messages that may never have arrived: a newer one of their key replaced them before they could be sent, or before it was known. */
   replaced = 0;
 
+  readonly #topicOf: (key: string) => string;
   readonly #post: Post;
-  readonly #waiting = new Map<string, string>();
-  readonly #last = new Map<string, SentMessage>();
+  readonly #messages = new Map<string, Message>();
+  /** Those of them that have not been sent, longest waiting first. */
+  readonly #waiting = new Set<Message>();
   #sent = 0;
   #confirmed = 0;
 
-  constructor(post: Post) {
+  /** @param topicOf asked once a key */
+  constructor(topicOf: (key: string) => string, post: Post) {
+    this.#topicOf = topicOf;
     this.#post = post;
   }
 
@@ -42,52 +47,55 @@ export class LatestMessages {
     return this.#sent;
   }
 
-  send(topic: string, payload: string): void {
+  send(key: string, payload: string): void {
+    let message = this.#messages.get(key);
+    if (!message) {
+      message = { topic: this.#topicOf(key), bytes: Buffer.alloc(0), length: 0, number: 0 };
+      this.#messages.set(key, message);
+    }
     // An older one that waits would otherwise arrive behind this one.
-    if (this.#waiting.delete(topic)) this.replaced++;
-    if (!this.#trySend(topic, payload)) this.#waiting.set(topic, payload);
+    if (this.#waiting.size > 0 && this.#waiting.delete(message)) this.replaced++;
+    message.length = Buffer.byteLength(payload);
+    if (message.bytes.length < message.length) message.bytes = Buffer.allocUnsafeSlow(message.length + SPARE_BYTES);
+    message.bytes.write(payload);
+    if (!this.#trySend(message)) this.#waiting.add(message);
   }
 
   /** Sends what waits, as far as it goes. To be called when the connection stands again, or takes more. */
   flush(): void {
-    for (const [topic, payload] of this.#waiting) {
-      if (!this.#trySend(topic, payload)) return;
-      this.#waiting.delete(topic);
+    for (const message of this.#waiting) {
+      if (!this.#trySend(message)) return;
+      this.#waiting.delete(message);
     }
   }
 
   /** The first `sent` messages have arrived. */
   confirm(sent: number): void {
     if (sent <= this.#confirmed) return;
-    // Topics on which nothing came since the last time may never be used again.
-    for (const [topic, { number }] of this.#last) if (number <= this.#confirmed) this.#last.delete(topic);
+    // Keys on which nothing came since the last time may never be used again.
+    for (const [key, message] of this.#messages)
+      if (message.number <= this.#confirmed && !this.#waiting.has(message)) this.#messages.delete(key);
     this.#confirmed = sent;
   }
 
   /** The connection is lost. */
   interrupted(): void {
     let kept = 0;
-    for (const [topic, { bytes, length, number }] of this.#last) {
-      if (number <= this.#confirmed || this.#waiting.has(topic)) continue;
-      this.#waiting.set(topic, bytes.toString('utf8', 0, length));
-      kept++;
+    for (const [key, message] of this.#messages) {
+      if (this.#waiting.has(message)) continue;
+      if (message.number <= this.#confirmed) this.#messages.delete(key);
+      else {
+        this.#waiting.add(message);
+        kept++;
+      }
     }
     this.replaced += this.#sent - this.#confirmed - kept;
-    this.#last.clear();
     this.#confirmed = this.#sent;
   }
 
-  #trySend(topic: string, payload: string): boolean {
-    if (!this.#post(topic, payload)) return false;
-    const length = Buffer.byteLength(payload);
-    let last = this.#last.get(topic);
-    if (!last || last.bytes.length < length) {
-      last = { bytes: Buffer.allocUnsafeSlow(length + SPARE_BYTES), length, number: 0 };
-      this.#last.set(topic, last);
-    }
-    last.bytes.write(payload);
-    last.length = length;
-    last.number = ++this.#sent;
+  #trySend(message: Message): boolean {
+    if (!this.#post(message.topic, message.bytes.subarray(0, message.length))) return false;
+    message.number = ++this.#sent;
     return true;
   }
 }

@@ -21,19 +21,20 @@ export class PublishBatch {
     return this.#length;
   }
 
-  add(topic: string, payload: string, retain: boolean): void {
-    const [topicBytes, payloadBytes] = [Buffer.byteLength(topic), Buffer.byteLength(payload)];
-    this.#reserve(LONGEST_HEAD + topicBytes + payloadBytes);
+  add(topic: string, payload: Uint8Array, retain: boolean): void {
+    const topicBytes = Buffer.byteLength(topic);
+    this.#reserve(LONGEST_HEAD + topicBytes + payload.length);
     const bytes = this.#bytes;
     let at = this.#length;
     bytes[at++] = PUBLISH | (retain ? RETAIN : 0);
-    let rest = 2 + topicBytes + (this.#version === 5 ? 1 : 0) + payloadBytes;
+    let rest = 2 + topicBytes + (this.#version === 5 ? 1 : 0) + payload.length;
     for (; rest >= 128; rest = Math.floor(rest / 128)) bytes[at++] = (rest % 128) | 128;
     bytes[at++] = rest;
     at = bytes.writeUInt16BE(topicBytes, at);
     at += bytes.write(topic, at);
     if (this.#version === 5) bytes[at++] = 0;
-    this.#length = at + bytes.write(payload, at);
+    bytes.set(payload, at);
+    this.#length = at + payload.length;
   }
 
   /** The packets that were added since the last call. */

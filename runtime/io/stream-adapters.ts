@@ -117,7 +117,7 @@ export class StreamAdapters {
   #rowOf(stream: string, bytes: Uint8Array): Float32Array<ArrayBuffer> {
     const layout = bankLayout(this.#manifest);
     const flat = readAdapter({ manifest: this.#manifest }, bytes, `adapter of ${stream}`);
-    return Float32Array.from(bankRow(this.#manifest.adapter, layout, flat));
+    return new Float32Array(bankRow(this.#manifest.adapter, layout, flat));
   }
 
   #hold(stream: string, slot: number, bytes: Uint8Array, row: Float32Array<ArrayBuffer>): number {

@@ -12,7 +12,7 @@ export interface FetchLink {
   subscribe(topic: string): void;
   unsubscribe(topic: string): void;
   /** With QoS 0: what is lost is asked for again. */
-  post(topic: string, payload: string, retain: boolean): boolean;
+  post(topic: string, payload: Uint8Array, retain: boolean): boolean;
 }
 
 /** Where the chunks of an object go. */
@@ -150,7 +150,7 @@ export class UpdateFetcher {
     if (!request) return 0;
     const text = JSON.stringify(request satisfies UpdateRequest);
     budget.spend(this.#requestTopic.length + text.length);
-    this.#link.post(this.#requestTopic, text, false);
+    this.#link.post(this.#requestTopic, Buffer.from(text), false);
     return request.ranges.reduce((sum, [from, to]) => sum + to - from, 0);
   }
 

@@ -189,7 +189,7 @@ export class UpdateTrial {
   #writeAdapter(row: number, bytes: Uint8Array, digest: string): void {
     const { manifest } = this.#options;
     const flat = readAdapter({ manifest }, bytes, 'adapter');
-    this.#thread.setAdapter(row, Float32Array.from(bankRow(manifest.adapter, bankLayout(manifest), flat)));
+    this.#thread.setAdapter(row, new Float32Array(bankRow(manifest.adapter, bankLayout(manifest), flat)));
     this.#adapterRows.set(row, digest);
   }
 

@@ -122,7 +122,7 @@ export async function simulateGateway(
       subscribe: () => {},
       unsubscribe: () => {},
       post: (_topic, payload) => {
-        setImmediate(() => answer(JSON.parse(payload) as UpdateRequest));
+        setImmediate(() => answer(JSON.parse(Buffer.from(payload).toString()) as UpdateRequest));
         return true;
       },
       publish: () => true,

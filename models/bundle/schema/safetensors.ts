@@ -16,6 +16,8 @@ const DTYPE: Record<ElementType, string> = {
 const TYPE_OF_DTYPE = new Map(Object.entries(DTYPE).map(([type, dtype]) => [dtype, type as ElementType]));
 
 const size = z.number().int().nonnegative();
+const headerSchema = z.record(z.string(), z.unknown());
+const metadataSchema = z.record(z.string(), z.string());
 const entrySchema = z.strictObject({ dtype: z.string(), shape: z.array(size), data_offsets: z.tuple([size, size]) });
 
 export interface SafeTensors {
@@ -61,12 +63,12 @@ export function decodeSafetensors(bytes: Uint8Array, name: string): SafeTensors 
   try {
     let json = '';
     for (let index = 8; index < start; index++) json += String.fromCharCode(bytes[index]);
-    header = z.record(z.string(), z.unknown()).parse(JSON.parse(json));
+    header = headerSchema.parse(JSON.parse(json));
   } catch (cause) {
     throw refuse('has a header that is not a JSON object', cause);
   }
   const { __metadata__, ...entries } = header;
-  const metadata = z.record(z.string(), z.string()).safeParse(__metadata__ ?? {});
+  const metadata = metadataSchema.safeParse(__metadata__ ?? {});
   if (!metadata.success) throw refuse('has metadata that are not strings');
   const tensors: Record<string, TensorData> = {};
   for (const [tensor, raw] of Object.entries(entries)) {

@@ -137,10 +137,13 @@ describe('the newest messages', () => {
   function sender() {
     const sent: string[] = [];
     const line = { open: true };
-    const messages = new LatestMessages((topic, payload) => {
-      if (line.open) sent.push(`${topic}=${payload}`);
-      return line.open;
-    });
+    const messages = new LatestMessages(
+      (key) => `topic/${key}`,
+      (topic, payload) => {
+        if (line.open) sent.push(`${topic.slice('topic/'.length)}=${Buffer.from(payload)}`);
+        return line.open;
+      },
+    );
     return { sent, line, messages };
   }
 
