@@ -2,6 +2,7 @@
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { mqttOnDemand } from './mqtt-on-demand.js';
 import { natives } from './natives.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -50,14 +51,20 @@ const devicePrograms = {
 };
 // Each thread keeps the text of its program in memory, and a single letter beyond Latin-1 in a comment doubles it.
 const small = { minifyWhitespace: true, minifySyntax: true };
-const device = await build({ ...common, ...small, entryPoints: devicePrograms, chunkNames: 'gateway-[name]-[hash]' });
+const device = await build({
+  ...common,
+  ...small,
+  entryPoints: devicePrograms,
+  plugins: [mqttOnDemand],
+  chunkNames: 'gateway-[name]-[hash]',
+});
 // The same programs as `tremolo pack` ships them: without node_modules.
 const packed = await build({
   ...common,
   ...small,
   entryPoints: devicePrograms,
   external: [],
-  plugins: [natives],
+  plugins: [natives, mqttOnDemand],
   outdir: `${dist}/device`,
   sourcemap: false,
 });

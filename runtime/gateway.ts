@@ -11,13 +11,13 @@ import { parsePayload } from './contracts/payload.ts';
 import { gatewayTopics, streamOfTopic } from './contracts/topics.ts';
 import { DecisionLoop, type DecisionLoopOptions } from './decision-loop.ts';
 import { AlarmStore } from './io/alarm-store.ts';
-import { type BrokerIdentity, BrokerLink } from './io/broker-link.ts';
+import type { BrokerIdentity, BrokerLink } from './io/broker-link.ts';
 import { brokerOptions } from './io/broker-options.ts';
-import { ConfigurationRefusal, type GatewayConfiguration } from './io/configuration.ts';
+import { ConfigurationRefusal, type GatewayConfiguration, namesPorts } from './io/configuration.ts';
 import { DriftService } from './io/drift-service.ts';
 import { DriftStore, type KeptDrift } from './io/drift-store.ts';
 import { misfits } from './io/fit.ts';
-import { type HttpServer, startHttpServer } from './io/http-server.ts';
+import type { HttpServer } from './io/http-server.ts';
 import { LatestMessages } from './io/latest-messages.ts';
 import { LimitedLog } from './io/limited-log.ts';
 import { type Lock, lockHolder, tryLock } from './io/lock.ts';
@@ -27,7 +27,6 @@ import { Outbox } from './io/outbox.ts';
 import { folderFiles } from './io/outbox-files.ts';
 import { OutboxSender } from './io/outbox-sender.ts';
 import { Pseudonyms } from './io/pseudonyms.ts';
-import { SerialSources } from './io/serial-sources.ts';
 import { startLearning } from './io/start-learning.ts';
 import { SignalWatch } from './sources/index.ts';
 
@@ -101,8 +100,9 @@ export async function startGateway(
     keptAlarms,
     adapters: { folder: join(stateFolder, 'adapters'), configured: configuration.adapters },
   };
-  // A sixth of the program's text: only where it is used.
+  // Text that must be read and libraries that must be loaded before the first decision: only where they are used.
   const updates = configuration.update && new (await import('./io/updates.ts')).Updates(configuration, loopOptions, limited, log);
+  const serial = namesPorts(configuration) ? await import('./io/serial-sources.ts') : undefined;
   const startLoop = (bundleFolder: string) =>
     DecisionLoop.start(
       { ...loopOptions, bundleFolder },
@@ -132,7 +132,9 @@ export async function startGateway(
         },
       },
     );
-  const loop = await (updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle)).catch(async (error: Error) => {
+  const starting = updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle);
+  // The broker's client is read while the inference thread reads the model.
+  const [loop, broking] = await Promise.all([starting, import('./io/broker-link.ts')]).catch(async (error: Error) => {
     await unlock();
     throw error;
   });
@@ -272,7 +274,7 @@ export async function startGateway(
     }
   };
 
-  const link = new BrokerLink(broker.url, () => brokerOptions(broker), ours, {
+  const link = new broking.BrokerLink(broker.url, () => brokerOptions(broker), ours, {
     onSamples: (topic, payload) => !guard.waiting && sources.take(topic, payload, now() * 1000),
     onMessage: (topic, payload, retained) => {
       if (!guard.waiting && sources.take(topic, payload, now() * 1000)) return;
@@ -298,21 +300,23 @@ export async function startGateway(
   const publish: BrokerLink['publish'] = (topic, payload, retain, done) => mayPublish() && link.publish(topic, payload, retain, done);
   const diagnoses = new LatestMessages(topics.diagnosis, (topic, payload) => mayPublish() && link.post(topic, payload, true));
   const sender = new OutboxSender(outbox, publish, (error) => limited.warn('outbox', { error: error.message }, 'outbox'));
-  const ports = new SerialSources(configuration, accept, (port, state, { path, error }) => {
-    if (state === 'retrying') limited.warn(`port ${port}`, { port, state, path, error: error?.message }, 'serial');
-    else log.info({ port, state, path }, 'serial');
-  });
+  const ports =
+    serial &&
+    new serial.SerialSources(configuration, accept, (port, state, { path, error }) => {
+      if (state === 'retrying') limited.warn(`port ${port}`, { port, state, path, error: error?.message }, 'serial');
+      else log.info({ port, state, path }, 'serial');
+    });
 
   const status = (): Status => ({
     state: 'online',
     ...identity,
     ...loop.status(),
-    framesRefused: { ...sources.framesRefused, ...loop.framesRefused, ...ports.damage() },
+    framesRefused: { ...sources.framesRefused, ...loop.framesRefused, ...ports?.damage() },
     health: {
       broker: { ...link.health, rivals: guard.rivals, waitingForName: guard.waiting },
       diagnosesReplaced: diagnoses.replaced,
       outbox: outbox.health,
-      ports: ports.health(),
+      ports: ports?.health() ?? {},
       foreign: sources.foreignCounters(),
       signals: { ...watch.counters },
       troubled: watch.troubled(now(), TROUBLED_STREAMS),
@@ -354,7 +358,7 @@ export async function startGateway(
   const stop = () => {
     stopping ??= (async () => {
       clearInterval(timer);
-      await ports.close();
+      await ports?.close();
       await http?.close();
       loop.refuseWaiting();
       await learning?.stop();
@@ -369,6 +373,7 @@ export async function startGateway(
     return stopping;
   };
   if (configuration.http) {
+    const { startHttpServer } = await import('./io/http-server.ts');
     http = await startHttpServer(configuration.http, status, sickness).catch(async (cause: NodeJS.ErrnoException) => {
       await stop();
       const { host, port } = configuration.http!;

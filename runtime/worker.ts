@@ -16,7 +16,7 @@ import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
 import { dualSettings } from './decide/dual-state.ts';
 import { BatchSession } from './io/batch-session.ts';
-import { createEngine } from './io/create-engine.ts';
+import { createEngine, warmEngine } from './io/create-engine.ts';
 import { DualRunner } from './io/dual-runner.ts';
 import {
   type Bank,
@@ -193,6 +193,8 @@ function toBackground(): void {
     // It runs seldom enough to do no harm.
   }
 }
+
+warmEngine();
 
 /** One thing after the other: a session runs one batch at a time. */
 let queue: Promise<void> = Promise.resolve();

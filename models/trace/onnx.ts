@@ -1,5 +1,6 @@
 import { onnx } from 'onnx-proto';
-import { ARRAY_OF_TYPE, type Attribute, type ElementType, elementCount, type Graph, type Initializer, type Values } from './graph.ts';
+import { ARRAY_OF_TYPE, type Attribute, type ElementType, elementCount, type Graph, type Initializer } from './graph.ts';
+import { rawBytes, valuesOfBytes } from './raw-bytes.ts';
 
 /** Opset 21 (IR 10): has Gelu, LayerNormalization and 8-bit Quantize/DequantizeLinear with an axis; run by onnxruntime 1.19 and later. */
 const OPSET = 21;
@@ -26,18 +27,6 @@ function typeOfCode(code: number): ElementType {
   const type = TYPE_OF_CODE.get(code);
   if (!type) throw new Error(`ONNX element type ${code} is not one that Tremolo's graphs use`);
   return type;
-}
-
-/** Bytes of `values`, little-endian, as ONNX stores raw data. */
-export function rawBytes(values: Values): Uint8Array {
-  return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
-}
-
-/** Typed values out of little-endian bytes; copies, so that alignment does not matter. */
-export function valuesOfBytes(type: ElementType, bytes: Uint8Array): Values {
-  // Not slice(): protobufjs hands out Node Buffers, whose slice() is a view of a shared pool.
-  const copy = new Uint8Array(bytes);
-  return new ARRAY_OF_TYPE[type](copy.buffer, 0, copy.byteLength / ARRAY_OF_TYPE[type].BYTES_PER_ELEMENT);
 }
 
 function encodeAttribute(name: string, value: Attribute): onnx.IAttributeProto {

@@ -190,6 +190,10 @@ export type ForeignTopic = Extract<ForeignSource, { topic: string }>;
 
 export const isForeignTopic = (source: ForeignSource): source is ForeignTopic => 'topic' in source;
 
+/** Whether anything comes over serial ports. */
+export const namesPorts = ({ serial, foreign }: Pick<GatewayConfiguration, 'serial' | 'foreign'>): boolean =>
+  serial.length > 0 || !foreign.every(isForeignTopic);
+
 /** A configuration that is refused, with every mistake and its line. */
 export class ConfigurationRefusal extends CodedRefusal<'config/invalid'> {
   constructor(message: string, options?: ErrorOptions) {

@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { BundleRefusal, type BundleRefusalCode } from '../../models/bundle/schema/refusal.ts';
 import type { WindowAnswer } from '../decide/decisions.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { StreamMemory } from '../stream/stream-memory.ts';
+import { inferenceWorker } from './early-thread.ts';
 import { type FromWorker, JobMemory, LARGEST_BATCH, MODEL, ResultMemory, type ToWorker } from './protocol.ts';
 
 export interface InferenceOptions {
@@ -89,7 +90,7 @@ export class InferenceThread {
     { bundleFolder, memory, engine, threads, paced = true, programs, adapter }: InferenceOptions,
     onExit: (error: Error) => void,
   ): Promise<InferenceThread> {
-    const worker = new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
+    const worker = inferenceWorker(programs);
     const { shape, buffer } = memory;
     const jobs = new JobMemory(shape.channels);
     const start: ToWorker = {

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { TensorData } from '../../engine/engine.ts';
 import { ARRAY_OF_TYPE, type ElementType, elementCount } from '../../trace/graph.ts';
-import { rawBytes, valuesOfBytes } from '../../trace/onnx.ts';
+import { rawBytes, valuesOfBytes } from '../../trace/raw-bytes.ts';
 import { BundleRefusal } from './refusal.ts';
 
 const DTYPE: Record<ElementType, string> = {

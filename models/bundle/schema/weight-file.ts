@@ -1,5 +1,5 @@
 import type { Graph } from '../../trace/graph.ts';
-import { rawBytes } from '../../trace/onnx.ts';
+import { rawBytes } from '../../trace/raw-bytes.ts';
 
 /** Smaller constants stay in the graph: a reference to the weight file would be longer than they are. */
 const SMALLEST = 96;
