@@ -73,7 +73,7 @@ example: tremolo bench streams --capacity --seconds 5
   async run(argv, context) {
     const { programs, signal } = context;
     const text = { type: 'string' } as const;
-    const { values } = parseVerb('streams', argv, { streams: text, seconds: text, bundle: text, html: text });
+    const { values } = parseVerb('streams --capacity', argv, { streams: text, seconds: text, bundle: text, html: text });
     const first = numberIn('streams', values.streams ?? '200', 1, 10_000, true);
     const secondsEach = numberIn('seconds', values.seconds ?? '10', 1, 3600, true);
     const bundle = await bundleFolder(context, values.bundle);
