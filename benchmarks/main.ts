@@ -2,11 +2,12 @@ import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Refusal } from '../trainer/refusal.ts';
 import { describeMachine } from './harness/machine.ts';
 import { type Report, resultsPage, textTable } from './harness/report.ts';
 import { type Context, choose, type Row, runScenario } from './harness/scenario.ts';
 import { SCENARIOS } from './scenarios/index.ts';
+import { parseVerb } from './verb.ts';
 import { VERBS } from './verbs.ts';
 
 const HELP = `npm run bench -- [ids or patterns] [options]
@@ -54,7 +55,8 @@ async function main(): Promise<number> {
   try {
     parsed = parse();
   } catch (error) {
-    process.stderr.write(`${(error as Error).message}\n\n${HELP}`);
+    if (!(error instanceof Refusal)) throw error;
+    process.stderr.write(`${error.code}: ${error.message}\n`);
     return 2;
   }
   const { values, positionals } = parsed;
@@ -82,8 +84,8 @@ async function main(): Promise<number> {
   const rows: Row[] = [];
   for (const [index, scenario] of chosen.entries()) {
     const context: Context = {
-      quick: values.quick,
-      peers: values.peers,
+      quick: values.quick ?? false,
+      peers: values.peers ?? false,
       root,
       progress: (line) => process.stderr.write(`[${index + 1}/${chosen.length}] ${scenario.id}: ${line}\n`),
     };
@@ -101,17 +103,9 @@ async function main(): Promise<number> {
 }
 
 function parse() {
-  return parseArgs({
-    allowPositionals: true,
-    options: {
-      list: { type: 'boolean', default: false },
-      json: { type: 'string' },
-      quick: { type: 'boolean', default: false },
-      peers: { type: 'boolean', default: false },
-      page: { type: 'boolean', default: false },
-      help: { type: 'boolean', short: 'h', default: false },
-    },
-  });
+  const flag = { type: 'boolean' } as const;
+  const options = { list: flag, json: { type: 'string' }, quick: flag, peers: flag, page: flag, help: { ...flag, short: 'h' } } as const;
+  return parseVerb(undefined, process.argv.slice(2), options, Number.POSITIVE_INFINITY);
 }
 
 process.exitCode = await main();

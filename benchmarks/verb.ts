@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { access, stat, writeFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { readManifest } from '../models/bundle/bundle.ts';
+import { type Options, parseWords } from '../trainer/commands/command.ts';
 import { Refusal } from '../trainer/refusal.ts';
 
 export interface VerbContext {
@@ -27,31 +27,24 @@ export interface BenchVerb {
   run(argv: readonly string[], context: VerbContext): Promise<object>;
 }
 
-type Options = NonNullable<ParseArgsConfig['options']>;
-
 /** A text option is text where it was given or has a default, a flag is true where it was given. */
 type Values<T extends Options> = { readonly [K in keyof T]?: T[K] extends { type: 'boolean' } ? boolean : string };
 
-/** Options of a verb. `--json` and `--help` are taken for all. @throws Refusal usage/arguments */
+/** Options of a verb, or without a name those of scenarios. @throws Refusal usage/arguments */
 export function parseVerb<T extends Options>(
-  name: string,
+  name: string | undefined,
   argv: readonly string[],
   options: T,
   positionals = 0,
 ): { readonly values: Values<T>; readonly positionals: readonly string[] } {
-  try {
-    const parsed = parseArgs({ args: [...argv], options: options as Options, allowPositionals: true, strict: true });
-    if (parsed.positionals.length > positionals) throw new Error(`${parsed.positionals[positionals]} is one argument too many`);
-    return parsed as { values: Values<T>; positionals: string[] };
-  } catch (cause) {
-    throw new Refusal('usage/arguments', `${(cause as Error).message.split('\n')[0]}; see tremolo bench ${name} --help`, { cause });
-  }
+  const parsed = parseWords(argv, options, positionals, `tremolo bench${name === undefined ? '' : ` ${name}`} --help`);
+  return { values: parsed.values as Values<T>, positionals: parsed.positionals };
 }
 
 /** @throws Refusal usage/number */
 export function numberIn(name: string, text: string, least: number, most: number, whole = false): number {
   const value = Number(text);
-  if (text !== '' && value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
+  if (text.trim() !== '' && value >= least && value <= most && (!whole || Number.isInteger(value))) return value;
   throw new Refusal('usage/number', `--${name} is "${text}"; give a ${whole ? 'whole ' : ''}number from ${least} to ${most}`);
 }
 
@@ -86,6 +79,8 @@ export function print(text: string): void {
   process.stdout.write(text);
 }
 
+const SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+
 /** Runs a verb: the JSON line, the help and refusals are the same for all. @returns the exit code */
 export async function runVerb(verb: BenchVerb, argv: readonly string[], context: VerbContext): Promise<number> {
   if (argv.includes('--help') || argv.includes('-h')) {
@@ -94,7 +89,7 @@ export async function runVerb(verb: BenchVerb, argv: readonly string[], context:
   }
   const controller = new AbortController();
   const stop = () => controller.abort();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, stop);
+  for (const signal of SIGNALS) process.once(signal, stop);
   try {
     const result = await verb.run(
       argv.filter((argument) => argument !== '--json'),
@@ -108,5 +103,7 @@ export async function runVerb(verb: BenchVerb, argv: readonly string[], context:
     const refused = typeof code === 'string' && code.includes('/');
     process.stderr.write(`${refused ? `${code}: ` : ''}${message}\n`);
     return refused ? 2 : 1;
+  } finally {
+    for (const signal of SIGNALS) process.removeListener(signal, stop);
   }
 }

@@ -200,7 +200,7 @@ warmEngine();
 let queue: Promise<void> = Promise.resolve();
 
 port.on('message', (message: ToWorker) => {
-  if (message.kind === 'stop') port.close();
+  if (message.kind === 'stop') void queue.finally(() => process.exit());
   else if (message.kind === 'background') toBackground();
   else if (message.kind === 'run') queue = queue.then(() => run(message.count));
   else if (message.kind === 'row') queue = queue.then(() => inference!.setRow(message.bank, message.row, message.values));

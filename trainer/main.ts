@@ -70,7 +70,7 @@ async function main(argv: readonly string[]): Promise<void> {
   if (!command) throw new Refusal('usage/verb', `there is no verb "${verb}"; there are ${COMMANDS.map((other) => other.verb).join(', ')}`);
   const args = parseCommand(command, rest);
   if (args.values.help) {
-    process.stdout.write(`${command.help}\n\n${JSON_HELP}\n`);
+    process.stdout.write(`${(await command.helpOn?.(args)) ?? command.help}\n\n${JSON_HELP}\n`);
     return;
   }
   const abort = new AbortController();

@@ -1,7 +1,7 @@
 import { html, type Markup } from '../../trainer/report/html.ts';
-import { table } from '../../trainer/report/parts.ts';
+import { type Column, table } from '../../trainer/report/parts.ts';
 import { digits } from '../harness/interleave.ts';
-import type { BenchPage, LinePicture } from '../report/page.ts';
+import { type BenchPage, type LinePicture, moment } from '../report/page.ts';
 import type { EngineReport } from './command.ts';
 import type { Device } from './device.ts';
 import type { EngineRow } from './measure.ts';
@@ -15,7 +15,7 @@ function capacity({ rows }: EngineReport): LinePicture {
   return {
     id: 'capacity',
     title: 'Capacity by batch',
-    lead: 'Windows that one inference thread decides a second; more is better. A gateway gathers windows of many streams into a batch.',
+    lead: 'Windows that each way decides a second; more is better. A gateway gathers windows of many streams into a batch.',
     x: { label: 'windows a batch', values: batches, logarithmic: true },
     y: { label: 'windows a second', logarithmic: true },
     lines: ways.map((label) => ({
@@ -48,13 +48,38 @@ function timeline({ rows, turns }: EngineReport): LinePicture {
     id: 'timeline',
     title: 'Time line',
     lead: 'Every turn against the median of its own way: 1 is as usual. Where all dots rise together, something else had the machine.',
-    x: { label: 'seconds', values: turns.map(({ atSeconds }) => atSeconds) },
+    x: { label: 'seconds since the start', values: turns.map(({ atSeconds }) => atSeconds) },
     y: { label: 'times the median' },
     lines: [
-      { label: 'one thread', values: of(1), dots: true },
-      { label: 'several threads', values: of(2), dots: true },
+      { label: 'one thread', values: of(1), look: 'dots' as const },
+      { label: 'several threads', values: of(2), look: 'dots' as const },
     ].filter(({ values }) => values.some((value) => value !== null)),
   };
+}
+
+/** A table a way; open is that of the verdict. */
+function ways({ rows, verdict, energy }: EngineReport): Markup {
+  const columns: Column<EngineRow>[] = [
+    { title: 'Batch', head: true, cell: ({ batch }) => batch },
+    { title: 'p50', number: true, cell: ({ ms }) => digits(ms.p50) },
+    { title: 'p99', number: true, cell: ({ ms }) => digits(ms.p99) },
+    { title: 'p99.9', number: true, cell: ({ ms }) => (ms.p999 === null ? '–' : digits(ms.p999)) },
+    { title: 'Windows a second', number: true, cell: ({ windowsPerSecond }) => Math.round(windowsPerSecond) },
+    { title: 'CPU ms a window', number: true, cell: ({ cpuMsPerWindow }) => digits(cpuMsPerWindow) },
+    ...(energy.missing === undefined
+      ? [{ title: 'J a thousand', number: true, cell: ({ joulesPerThousandWindows }: EngineRow) => digits(joulesPerThousandWindows ?? 0) }]
+      : []),
+    { title: 'Runs', number: true, cell: ({ runs }) => runs },
+  ];
+  const all = [...new Set(rows.map(wayOf))];
+  return html`<p class="lead">By the wall clock; a run decides a whole batch. A p99.9 wants 1,000 runs.</p>${all.map(
+    (way) =>
+      html`<details${way === wayOf(verdict) && html` open`}><summary>${way}</summary>${table(
+        'Milliseconds a run',
+        columns,
+        rows.filter((row) => wayOf(row) === way),
+      )}</details>`,
+  )}`;
 }
 
 const description = (entries: readonly (readonly [string, string | number | null])[]): Markup =>
@@ -81,41 +106,20 @@ export function deviceSection(device: Device): BenchPage['sections'][number] {
 }
 
 export function enginePage(report: EngineReport): BenchPage {
-  const { device, date, bundle, rows, disturbance, verdict, energy, memory, skipped, unmeasured } = report;
+  const { device, date, bundle, disturbance, verdict, energy, memory, skipped, unmeasured } = report;
   const { stealShare, othersCores, waitedShare, mostRunnable, throttled, frequencyMhz, celsius } = disturbance;
   return {
     title: `Tremolo on ${device.model ?? device.cpu}`,
-    about: `Bundle ${bundle.name} (${bundle.digest.slice(0, 12)}) · ${date}`,
+    about: `Bundle ${bundle.name} (${bundle.digest.slice(0, 12)}) · ${moment(date)}`,
     disturbed: disturbance.reasons,
-    verdict,
+    // What disturbed it stands above.
+    verdict: { ...verdict, why: verdict.why.filter((reason) => !reason.startsWith('disturbed: ')) },
     pictures: [capacity(report), distribution(report), timeline(report)],
     sections: [
       {
         id: 'rows',
         title: 'Every way to run it',
-        body: table<EngineRow>(
-          'Milliseconds of one run of a whole batch, by the wall clock',
-          [
-            { title: 'Way', head: true, cell: wayOf },
-            { title: 'Batch', number: true, cell: ({ batch }) => batch },
-            { title: 'p50', number: true, cell: ({ ms }) => digits(ms.p50) },
-            { title: 'p99', number: true, cell: ({ ms }) => digits(ms.p99) },
-            { title: 'p99.9', number: true, cell: ({ ms }) => (ms.p999 === null ? '–' : digits(ms.p999)) },
-            { title: 'Windows a second', number: true, cell: ({ windowsPerSecond }) => Math.round(windowsPerSecond) },
-            { title: 'CPU ms a window', number: true, cell: ({ cpuMsPerWindow }) => digits(cpuMsPerWindow) },
-            ...(energy.missing === undefined
-              ? [
-                  {
-                    title: 'J a thousand',
-                    number: true,
-                    cell: ({ joulesPerThousandWindows }: EngineRow) => digits(joulesPerThousandWindows ?? 0),
-                  },
-                ]
-              : []),
-            { title: 'Runs', number: true, cell: ({ runs }) => runs },
-          ],
-          rows,
-        ),
+        body: ways(report),
       },
       {
         id: 'surroundings',

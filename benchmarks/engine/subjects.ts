@@ -83,7 +83,7 @@ export async function loadSubjects(
 }
 
 /** The deciding graph in float32, traced again from the float weights. @throws BundleRefusal where they are not there */
-async function floatModel(folder: string): Promise<Uint8Array> {
+export async function floatModel(folder: string): Promise<Uint8Array> {
   const bundle = await readBundle(folder, ['core', 'server']);
   const { primary } = readBase(bundle);
   const { adapter, temperature } = bundle.manifest;

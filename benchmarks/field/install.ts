@@ -1,15 +1,27 @@
 import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
+import type { Skipped } from '../harness/scenario.ts';
+import { debianPython, installTorch, torchVersion } from '../peers/pytorch.ts';
 
 const execute = promisify(execFile);
+
+/** A Python that can run the PyTorch peer. */
+export interface InstalledTorch {
+  readonly python: string;
+  readonly version: string;
+  readonly numpy: string;
+  /** Folders of modules that it lacks. */
+  readonly modules: readonly string[];
+}
 
 /** Folder of the peers that were installed, and the version of each. */
 export interface Installed {
   readonly folder: string;
   readonly versions: Readonly<Record<string, string>>;
+  readonly torch: InstalledTorch | Skipped;
 }
 
 const exists = (path: string) =>
@@ -50,5 +62,36 @@ async function install(progress: (line: string) => void): Promise<Installed> {
   const packages = JSON.parse(stdout) as { name: string; version: string }[];
   const own = packages.filter(({ name }) => ['paho-mqtt', 'numpy', 'onnxruntime'].includes(name));
   const { version } = JSON.parse(await readFile(join(nodeRed, 'node_modules/node-red/package.json'), 'utf8')) as { version: string };
-  return { folder, versions: { 'node-red': version, ...Object.fromEntries(own.map((one) => [one.name, one.version])) } };
+  const versions = { 'node-red': version, ...Object.fromEntries(own.map((one) => [one.name, one.version])) };
+  return { folder, versions, torch: await findTorch(folder, python, progress) };
+}
+
+/**
+ * PyTorch in the Python environment of the peers, or the one that TREMOLO_BENCH_PYTHON names, or Debian's; the latter two get the modules that they
+ * lack from a folder beside.
+ */
+async function findTorch(folder: string, environment: string, progress: (line: string) => void): Promise<InstalledTorch | Skipped> {
+  const named = process.env.TREMOLO_BENCH_PYTHON;
+  const own = join(environment, 'bin/python');
+  let python = named ?? own;
+  let version = await torchVersion(python);
+  if (!version && named) return { skipped: `TREMOLO_BENCH_PYTHON: ${named} has no torch` };
+  if (!version) {
+    const failed = await installTorch(environment, progress);
+    version = await torchVersion(own);
+    if (!version) {
+      const debian = await debianPython();
+      if ('skipped' in debian) return { skipped: `${failed?.skipped ?? 'torch cannot be imported'}; ${debian.skipped}` };
+      [python, version] = [debian.executable, debian.torch];
+    }
+  }
+  const modules = python === own ? [] : [join(folder, 'torch-modules')];
+  // Both are the same for every Python, and need nothing else.
+  const target = python === own ? [] : ['--target', modules[0], '--upgrade', '--no-deps'];
+  progress(`installs paho-mqtt and safetensors for ${python}`);
+  await execute(join(environment, 'bin/pip'), ['install', '--quiet', ...target, 'paho-mqtt', 'safetensors']);
+  const { stdout } = await execute(python, ['-c', 'import numpy, safetensors.torch; print(numpy.__version__)'], {
+    env: { ...process.env, PYTHONPATH: modules.join(delimiter) },
+  });
+  return { python, version, numpy: stdout.trim(), modules };
 }

@@ -1,8 +1,10 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Installed } from './install.ts';
+import type { Skipped } from '../harness/scenario.ts';
+import type { Installed, InstalledTorch } from './install.ts';
+import { torchNetwork } from './torch-network.ts';
 
 /** What every peer is told by its environment. */
 export interface PeerWorld {
@@ -10,6 +12,8 @@ export interface PeerWorld {
   readonly root: string;
   readonly programs: URL;
   readonly installed: Installed;
+  /** Folder of the bundle. */
+  readonly bundle: string;
   readonly broker: string;
   /** A folder of this peer's own. */
   readonly folder: string;
@@ -18,7 +22,10 @@ export interface PeerWorld {
 /** A program that does the gateway's work with other means. */
 export interface Peer {
   readonly id: string;
-  readonly name: (installed: Installed) => string;
+  /** What it is, with versions, or why it cannot run here. */
+  readonly name: (installed: Installed) => string | Skipped;
+  /** What its model computes in; all but PyTorch run the bundle's own graph. */
+  readonly precision: 'int8' | 'fp32';
   /** Files that its user writes, below benchmarks/field/. */
   readonly files: readonly string[];
   /** The command, its arguments, and what its environment has beside what all have. */
@@ -35,6 +42,7 @@ const MAIN = { TREMOLO_PROBE_MAIN: '1' };
 const script: Peer = {
   id: 'script',
   name: () => `plain script: mqtt, onnxruntime-node ${onnxruntimeNode()}`,
+  precision: 'int8',
   files: ['script/windows.mjs', 'script/decide.mjs'],
   command: async (world) => ({ argv: [process.execPath, ...probe(world), source(world, 'script/decide.mjs')], environment: MAIN }),
 };
@@ -42,6 +50,7 @@ const script: Peer = {
 const nodeRed: Peer = {
   id: 'node-red',
   name: ({ versions }) => `Node-RED ${versions['node-red']}: mqtt in, function, onnxruntime-node ${onnxruntimeNode()}`,
+  precision: 'int8',
   files: ['node-red/window.function', 'node-red/start.function', 'node-red/decide.function', 'node-red/settings.cjs'],
   async command(world) {
     const text = (name: string) => readFile(source(world, `node-red/${name}.function`), 'utf8');
@@ -91,13 +100,39 @@ const nodeRed: Peer = {
 const python: Peer = {
   id: 'python',
   name: ({ versions }) => `Python: paho-mqtt ${versions['paho-mqtt']}, numpy ${versions.numpy}, onnxruntime ${versions.onnxruntime}`,
-  files: ['python/decide.py'],
-  command: async (world) => ({ argv: [join(world.installed.folder, 'py/bin/python'), source(world, 'python/decide.py')], environment: {} }),
+  precision: 'int8',
+  files: ['python/windows.py', 'python/decide_onnxruntime.py'],
+  command: async (world) => ({
+    argv: [join(world.installed.folder, 'py/bin/python'), source(world, 'python/decide_onnxruntime.py')],
+    environment: {},
+  }),
+};
+
+const torch: Peer = {
+  id: 'python-torch',
+  name: ({ versions, torch }) =>
+    'skipped' in torch
+      ? torch
+      : `Python: paho-mqtt ${versions['paho-mqtt']}, numpy ${torch.numpy}, PyTorch ${torch.version}, fp32${torch.version.includes('+cu') ? ' (the build for graphics cards: its libraries are in the memory)' : ''}`,
+  precision: 'fp32',
+  files: ['python/windows.py', 'python/network.py', '../peers/encoder.py', 'python/decide_torch.py'],
+  async command(world) {
+    const { python: executable, modules } = world.installed.torch as InstalledTorch;
+    const { options, weights } = await torchNetwork(world.bundle);
+    const file = join(world.folder, 'network.safetensors');
+    await writeFile(file, weights);
+    const paths = [source(world, '../peers'), ...modules];
+    return {
+      argv: [executable, source(world, 'python/decide_torch.py')],
+      environment: { NETWORK: JSON.stringify(options), WEIGHTS: file, PYTHONPATH: paths.join(delimiter) },
+    };
+  },
 };
 
 const tfjs: Peer = {
   id: 'tfjs-wasm',
   name: () => `script: mqtt, tfjs wasm ${ownVersion('@tensorflow/tfjs-backend-wasm')}`,
+  precision: 'int8',
   files: ['script/windows.mjs', 'tfjs/decide.mjs'],
   command: async (world) => ({
     argv: [process.execPath, '--import', new URL('field-probe.js', world.programs).href, source(world, 'tfjs/decide.mjs')],
@@ -105,7 +140,7 @@ const tfjs: Peer = {
   }),
 };
 
-export const PEERS: readonly Peer[] = [nodeRed, python, script, tfjs];
+export const PEERS: readonly Peer[] = [nodeRed, python, torch, script, tfjs];
 
 /** Lines that a user writes: neither blank, nor comment, nor of the measurement (marked `field`). */
 export function linesWritten(text: string): number {

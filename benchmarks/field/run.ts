@@ -13,6 +13,7 @@ import { SamplePackets } from '../streams/packets.ts';
 import { processClock } from '../streams/process-clock.ts';
 import { Schedule, type SchedulePlan } from '../streams/schedule.ts';
 import { installPeers } from './install.ts';
+import { type Agreement, KnownWindows } from './known-windows.ts';
 import { linesWritten, PEERS, type Peer } from './peers.ts';
 
 const FRAME_SAMPLES = 64;
@@ -44,10 +45,15 @@ export interface FieldSide {
   readonly lines: number;
   readonly windowsExpected: number;
   readonly windowsDecided: number;
+  readonly precision: Peer['precision'];
+  /** With the bundle's graphs, of a peer: the largest differences of all turns. */
+  readonly agreement?: Agreement;
 }
 
 export interface FieldResult {
   readonly sides: readonly FieldSide[];
+  /** Why a peer is not among them. */
+  readonly unable: Readonly<Record<string, string>>;
   readonly disturbance: Disturbance;
 }
 
@@ -69,15 +75,18 @@ interface Turn {
   readonly p99Ms: number;
   readonly rssMb: number;
   readonly windowsDecided: number;
+  readonly agreement?: Agreement;
 }
+
+type Prove = (client: ReturnType<typeof connectBroker>, words: () => string) => Promise<Agreement>;
 
 /** At the beginning of a turn, not counted: V8 compiles what Node runs, Python imports. A gateway is on for months. */
 const WARM_SHARE = 0.25;
 
 /**
  * Tremolo's gateway and its peers on the same broker, each in its turn with the same stream of frames (A B C, C B A): two at once would take each
- * other's processor. Every side parses the binary frames, cuts the same windows, gathers batches for 2 ms, runs the same graph on one thread, and
- * publishes a diagnosis with all probabilities. The gateway alone checks CRCs and sequences, smooths, keeps alarms and runs the back-up network.
+ * other's processor. Every side parses the binary frames, cuts the same windows, gathers batches for 2 ms, runs the same graph on one thread (PyTorch:
+ * the same network in fp32), and publishes a diagnosis with all probabilities, which are held against the graph's. The gateway alone checks CRCs and sequences, smooths, keeps alarms and runs the back-up network.
  *
  * @returns or why it cannot be measured here
  */
@@ -98,20 +107,36 @@ export async function measureField(options: FieldOptions): Promise<FieldResult |
       name: 'Tremolo',
       // gateway.yaml: site, gateway, bundle, broker.
       lines: 4,
+      precision: 'int8' as const,
       start: async (place: string): Promise<Running> => {
         const configuration = { site: SITE, gateway: GATEWAY, bundle: bundleFolder, broker: { url: broker.url } };
         const { clock, ...gateway } = await startGatewayUnderTest(configuration, programs, place, undefined);
         return { ...gateway, pid: clock.pid, words: () => '' };
       },
     };
-    const theirs = PEERS.map((peer) => ({
+    const unable: Record<string, string> = {};
+    const able = PEERS.flatMap((peer) => {
+      const name = peer.name(installed);
+      if (typeof name === 'string') return [{ peer, name }];
+      unable[peer.id] = name.skipped;
+      return [];
+    });
+    const theirs = able.map(({ peer, name }) => ({
       id: peer.id,
-      name: peer.name(installed),
+      name,
       lines: 0,
+      precision: peer.precision,
       start: async (place: string): Promise<Running> => {
         const probe = join(place, 'peer-probe');
         await mkdir(probe);
-        const { argv, environment } = await peer.command({ root, programs, installed, broker: broker.url, folder: place });
+        const { argv, environment } = await peer.command({
+          root,
+          programs,
+          installed,
+          bundle: bundleFolder,
+          broker: broker.url,
+          folder: place,
+        });
         return startPeer(peer, argv, {
           ...environment,
           BROKER: broker.url,
@@ -126,6 +151,7 @@ export async function measureField(options: FieldOptions): Promise<FieldResult |
       },
     }));
     const sides = [ours, ...theirs];
+    const known = await KnownWindows.make(bundleFolder, TOPICS);
     const turns = new Map(sides.map(({ id }) => [id, [] as Turn[]]));
     const order = [...sides];
     for (let round = 0; round < options.rounds; round++) {
@@ -133,7 +159,8 @@ export async function measureField(options: FieldOptions): Promise<FieldResult |
         options.progress(`round ${round + 1} of ${options.rounds}: ${side.name}`);
         const place = join(folder, `${side.id}-${round}`);
         await mkdir(place);
-        turns.get(side.id)!.push(await takeTurn(() => side.start(place), broker, plan, programs, side.id === 'tremolo'));
+        const prove: Prove | undefined = side.id === 'tremolo' ? undefined : (client, words) => known.play(client, side.precision, words);
+        turns.get(side.id)!.push(await takeTurn(() => side.start(place), broker, plan, programs, prove));
         watch.sample();
       }
       order.reverse();
@@ -141,7 +168,7 @@ export async function measureField(options: FieldOptions): Promise<FieldResult |
     const { windowsExpected } = new Schedule(plan);
     return {
       sides: await Promise.all(
-        sides.map(async ({ id, name, lines }) => {
+        sides.map(async ({ id, name, lines, precision }) => {
           const own = turns.get(id)!;
           const sum = (of: (turn: Turn) => number) => own.reduce((total, turn) => total + of(turn), 0);
           const streamSeconds = streams * sum((turn) => turn.seconds);
@@ -159,15 +186,22 @@ export async function measureField(options: FieldOptions): Promise<FieldResult |
             lines: lines + texts.reduce((total, text) => total + linesWritten(text), 0),
             windowsExpected: options.rounds * windowsExpected,
             windowsDecided: sum(({ windowsDecided }) => windowsDecided),
+            precision,
+            agreement: own.flatMap(({ agreement }) => agreement ?? []).reduce<Agreement | undefined>(worse, undefined),
           };
         }),
       ),
+      unable,
       disturbance: watch.finish(),
     };
   } finally {
     await broker.stop();
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function worse(one: Agreement | undefined, other: Agreement): Agreement {
+  return one ? { ...one, int8: Math.max(one.int8, other.int8), fp32: Math.max(one.fp32, other.fp32) } : other;
 }
 
 async function startPeer(peer: Peer, argv: readonly string[], environment: Record<string, string>): Promise<Running> {
@@ -205,14 +239,18 @@ async function takeTurn(
   broker: Mosquitto,
   plan: SchedulePlan,
   programs: URL,
-  saysStatus: boolean,
+  /** Of a peer: the gateway warms its model itself, smooths, and says its status. */
+  prove: Prove | undefined,
 ): Promise<Turn> {
   const side = await start();
   const client = connectBroker(broker.url, () => {});
   let timer: NodeJS.Timeout | undefined;
   try {
-    // The gateway warms its model itself, and its ledger would count the stream.
-    if (!saysStatus) await warmUp(client, plan, side.words);
+    let agreement: Agreement | undefined;
+    if (prove) {
+      await warmUp(client, plan, side.words);
+      agreement = await prove(client, side.words);
+    }
     const schedule = new Schedule(plan);
     // Peers keep no ledger: to the generator they say that all has come, and it waits for the windows themselves.
     const ledger = {
@@ -222,7 +260,7 @@ async function takeTurn(
       windowsExpected: schedule.windowsExpected,
       windowsRefused: {},
     };
-    if (!saysStatus) timer = setInterval(() => client.publish(TOPICS.status, JSON.stringify({ ledger })), 1000);
+    if (prove) timer = setInterval(() => client.publish(TOPICS.status, JSON.stringify({ ledger })), 1000);
     const generator = startGenerator({ broker: broker.url, site: SITE, gateway: GATEWAY, plan }, programs);
     // Where the side fails first, its error is the one to be told.
     generator.report.catch(() => {});
@@ -248,6 +286,7 @@ async function takeTurn(
         p99Ms: p99,
         rssMb: clock.rssMb(),
         windowsDecided: report.windowsDecided,
+        agreement,
       };
     } finally {
       await generator.stop();

@@ -21,7 +21,7 @@ export interface Python {
   readonly torch: string;
 }
 
-async function torchVersion(executable: string): Promise<string | undefined> {
+export async function torchVersion(executable: string): Promise<string | undefined> {
   const { stdout } = await run(executable, ['-c', 'import torch; print(torch.__version__)']).catch(() => ({ stdout: '' }));
   return stdout.trim() || undefined;
 }
@@ -56,30 +56,38 @@ async function findCurrent({ peers, progress }: Context): Promise<Python | Skipp
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
   progress('making a virtual environment');
   await run('python3', ['-m', 'venv', folder]);
-  const pip = join(folder, 'bin', 'pip');
-  // What would be installed, before gigabytes are: the index may have only the build for graphics cards.
-  const plan = join(folder, 'plan.json');
-  try {
-    await run(pip, ['install', '--quiet', '--dry-run', '--report', plan, 'torch'], { timeout: 300_000 });
-  } catch (error) {
-    return { skipped: `pip finds no torch: ${(error as Error).message.trim().split('\n').at(-1)}` };
-  }
-  const report: { install: { metadata: { name: string; version: string } }[] } = JSON.parse(await readFile(plan, 'utf8'));
-  const packages: { name: string; version: string }[] = report.install.map(
-    ({ metadata }: { metadata: { name: string; version: string } }) => metadata,
-  );
-  const version = packages.find(({ name }) => name === 'torch')?.version;
-  const graphics = packages.filter(({ name }) => /^(nvidia|cuda|triton)/.test(name));
-  if (graphics.length > 0) {
-    return {
-      skipped: `the package index has torch ${version} only as a build for graphics cards, with ${graphics.length} packages of several gigabytes; name a Python with a CPU build in TREMOLO_BENCH_PYTHON`,
-    };
-  }
-  progress(`installing torch ${version}`);
-  await run(pip, ['install', '--quiet', 'torch'], { timeout: 900_000, maxBuffer: 1 << 24 });
+  const failed = await installTorch(folder, progress);
+  if (failed) return failed;
   const executable = join(folder, 'bin', 'python');
   const torch = await torchVersion(executable);
-  return torch ? { executable, torch } : { skipped: `torch ${version} was installed but cannot be imported` };
+  return torch ? { executable, torch } : { skipped: 'torch was installed but cannot be imported' };
+}
+
+/** Installs PyTorch into a virtual environment, where the package index has a build for processors. @returns why not */
+export async function installTorch(environment: string, progress: (line: string) => void): Promise<Skipped | undefined> {
+  const pip = join(environment, 'bin', 'pip');
+  // What would be installed, before gigabytes are: the index may have only the build for graphics cards.
+  const folder = await mkdtemp(join(tmpdir(), 'tremolo-torch-plan-'));
+  try {
+    const plan = join(folder, 'plan.json');
+    await run(pip, ['install', '--quiet', '--dry-run', '--report', plan, 'torch'], { timeout: 300_000 });
+    const report: { install: { metadata: { name: string; version: string } }[] } = JSON.parse(await readFile(plan, 'utf8'));
+    const packages = report.install.map(({ metadata }) => metadata);
+    const version = packages.find(({ name }) => name === 'torch')?.version;
+    const graphics = packages.filter(({ name }) => /^(nvidia|cuda|triton)/.test(name));
+    if (graphics.length > 0) {
+      return {
+        skipped: `the package index has torch ${version} only as a build for graphics cards, with ${graphics.length} packages of several gigabytes; name a Python with a CPU build in TREMOLO_BENCH_PYTHON`,
+      };
+    }
+    progress(`installing torch ${version}`);
+    await run(pip, ['install', '--quiet', 'torch'], { timeout: 900_000, maxBuffer: 1 << 24 });
+    return undefined;
+  } catch (error) {
+    return { skipped: `pip finds no torch: ${(error as Error).message.trim().split('\n').at(-1)}` };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 }
 
 export interface PeerInformation {

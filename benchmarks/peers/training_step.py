@@ -21,45 +21,10 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ[name] = str(SPEC["threads"])
 
 import torch  # noqa: E402  the number of threads must stand in the environment first
-import torch.nn.functional as F  # noqa: E402
+from encoder import Layer  # noqa: E402
 from torch import nn  # noqa: E402
 
 torch.set_num_threads(SPEC["threads"])
-FUSED_ATTENTION = hasattr(F, "scaled_dot_product_attention")
-
-
-class Attention(nn.Module):
-    def __init__(self, width, heads):
-        super().__init__()
-        self.heads = heads
-        self.q, self.v, self.o = nn.Linear(width, width), nn.Linear(width, width), nn.Linear(width, width)
-        self.k = nn.Linear(width, width, bias=False)
-
-    def forward(self, x):
-        batch, tokens, width = x.shape
-
-        def by_head(y):
-            return y.view(batch, tokens, self.heads, width // self.heads).transpose(1, 2)
-
-        q, k, v = by_head(self.q(x)), by_head(self.k(x)), by_head(self.v(x))
-        if FUSED_ATTENTION:
-            mixed = F.scaled_dot_product_attention(q, k, v)
-        else:
-            scores = (q * (width // self.heads) ** -0.5) @ k.transpose(-2, -1)
-            mixed = torch.softmax(scores, -1) @ v
-        return self.o(mixed.transpose(1, 2).reshape(batch, tokens, width))
-
-
-class Layer(nn.Module):
-    def __init__(self, width, heads, feed_forward):
-        super().__init__()
-        self.attention = Attention(width, heads)
-        self.attention_norm, self.ffn_norm = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.ffn_in, self.ffn_out = nn.Linear(width, feed_forward), nn.Linear(feed_forward, width)
-
-    def forward(self, x):
-        x = x + self.attention(self.attention_norm(x))
-        return x + self.ffn_out(F.gelu(self.ffn_in(self.ffn_norm(x))))
 
 
 class RawPatchNetwork(nn.Module):

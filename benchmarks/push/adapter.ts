@@ -1,19 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readManifest } from '../../models/bundle/bundle.ts';
 import { gatewayTopics } from '../../runtime/contracts/topics.ts';
 import { type UpdateState, updateStateSchema } from '../../runtime/contracts/update.ts';
-import { connectBroker } from '../../runtime/io/broker-client.ts';
-import { findMosquitto, startMosquitto } from '../streams/mosquitto.ts';
+import { GATEWAY, SITE, withMarkedLoad } from '../streams/marked-load.ts';
 import { writeAdapter } from './adapter-file.ts';
-import { startLoadedGateway } from './loaded-gateway.ts';
+import { createFleet, type FleetFolder } from './fleet-folder.ts';
 import { pushAdapter } from './push-command.ts';
 
-const SITE = 'bench';
-const GATEWAY = 'hall';
 const STREAMS = 10;
-const FRAME_SAMPLES = 64;
 
 export interface AdapterPush {
   /** From the command's start until the gateway has said that it has confirmed, seconds; and until the command has ended. */
@@ -34,23 +28,18 @@ export interface AdapterPushOptions {
 
 /** One adapter after the other to one live gateway with some streams on loopback, without a shadow. */
 export async function measureAdapterPush(options: AdapterPushOptions): Promise<AdapterPush[] | { readonly skipped: string }> {
-  const found = findMosquitto();
-  if (!found) return { skipped: 'mosquitto is not installed (Debian: apt-get install mosquitto)' };
   const { times, bundle, programs, signal, progress } = options;
   const { manifest } = await readManifest(bundle);
-  const folder = await mkdtemp(join(tmpdir(), 'tremolo-push-'));
-  const closers: (() => Promise<unknown>)[] = [() => rm(folder, { recursive: true, force: true })];
-  try {
-    const broker = await startMosquitto(folder, found);
-    closers.unshift(broker.stop);
-    const plan = { streams: STREAMS, seconds: 60 * times, aligned: false, seed: 1, frameSamples: FRAME_SAMPLES, ...manifest.recipe };
-    const order = { broker: broker.url, site: SITE, gateway: GATEWAY, plan };
-    const { fleet, generator } = await startLoadedGateway(order, { bundle, programs, folder }, closers);
+  let place: string;
+  let fleet: FleetFolder;
+  const prepare = async (folder: string) => {
+    place = folder;
+    fleet = await createFleet(folder, SITE);
+    return { update: { root: fleet.root } };
+  };
+  return withMarkedLoad({ streams: STREAMS, seconds: 60 * times, bundle, programs }, prepare, async ({ brokerUrl, client, generator }) => {
     generator.report.catch(() => {});
-    await generator.ready;
     generator.begin();
-    const client = connectBroker(broker.url, () => {});
-    closers.unshift(() => client.endAsync(true));
     const { updateState } = gatewayTopics(SITE, GATEWAY);
     const heard: { readonly atMs: number; readonly state: UpdateState }[] = [];
     await new Promise<void>((resolve, reject) => {
@@ -62,14 +51,14 @@ export async function measureAdapterPush(options: AdapterPushOptions): Promise<A
     });
     const pushes: AdapterPush[] = [];
     for (let index = 0; index < times; index++) {
-      const adapter = await writeAdapter(join(folder, `adapter-${index}.safetensors`), manifest, index + 1);
+      const adapter = await writeAdapter(join(place, `adapter-${index}.safetensors`), manifest, index + 1);
       heard.length = 0;
       const beganMs = performance.now();
       const { seconds, report } = await pushAdapter({
         adapter,
         to: `${SITE}/${GATEWAY}`,
         repository: fleet.folder,
-        broker: broker.url,
+        broker: brokerUrl,
         programs,
         signal,
       });
@@ -86,7 +75,5 @@ export async function measureAdapterPush(options: AdapterPushOptions): Promise<A
       progress(`${report.deployment}: confirmed after ${since(confirmed.atMs).toFixed(2)} s, command ended after ${seconds.toFixed(2)} s`);
     }
     return pushes;
-  } finally {
-    for (const close of closers) await close();
-  }
+  });
 }

@@ -11,7 +11,12 @@ export interface LinePicture {
   readonly lead: string;
   readonly x: { readonly label: string; readonly values: readonly number[]; readonly logarithmic?: boolean };
   readonly y: { readonly label: string; readonly logarithmic?: boolean };
-  readonly lines: readonly { readonly label: string; readonly values: readonly (number | null)[]; readonly dots?: boolean }[];
+  readonly lines: readonly {
+    readonly label: string;
+    readonly values: readonly (number | null)[];
+    /** `dots` are not joined; a `bound` is what the others are held against. */
+    readonly look?: 'dots' | 'bound';
+  }[];
 }
 
 export interface BenchPage {
@@ -54,10 +59,15 @@ for (const picture of JSON.parse(document.getElementById('pictures').textContent
     ],
     series: [
       { label: picture.x.label, value: (_, value) => number(value) },
-      ...picture.lines.map(({ label, dots }, index) => ({
-        label, stroke: colours[index % colours.length], width: dots ? 0 : 2, dash: index >= colours.length ? [6, 4] : undefined,
-        paths: dots ? () => null : undefined, points: { show: dots || picture.x.values.length < 20, size: dots ? 4 : 6 }, value: (_, value) => number(value),
-      })),
+      ...picture.lines.map(({ label, look }, index) => {
+        const [dots, bound] = [look === 'dots', look === 'bound'];
+        const stroke = bound ? ink : colours[index % colours.length];
+        const points = { show: dots || (!bound && picture.x.values.length < 20), size: 6, fill: dots ? stroke : undefined };
+        return {
+          label, stroke, points, width: dots ? 0 : bound ? 1.5 : 2, dash: bound || index >= colours.length ? [6, 4] : undefined,
+          paths: dots ? () => null : undefined, value: (_, value) => number(value),
+        };
+      }),
     ],
   }, [picture.x.values, ...picture.lines.map(({ values }) => values)], place);
   addEventListener('resize', () => plot.setSize(size()));
@@ -66,8 +76,16 @@ for (const picture of JSON.parse(document.getElementById('pictures').textContent
 
 const PLOT_STYLE = new Markup(`
 .uplot,.uplot *{font-family:inherit!important}.u-legend{font-size:.82rem;text-align:left!important}.u-legend th{font-weight:500}
-.u-legend.u-inline tr{margin-right:12px}.plot{margin-top:14px;min-height:340px}.disturbed{border-left:8px solid var(--bad);background:var(--bad-soft)}
+.u-legend th,.u-legend td{border:0;padding:2px 4px}.u-legend.u-inline tr{margin-right:12px}.plot{margin-top:14px;min-height:340px}
+.u-legend tbody{display:flex!important;flex-wrap:wrap}.u-legend .u-series:first-child{order:1}
+.uplot:not(:hover) .u-value,.uplot:not(:hover) .u-series:first-child{visibility:hidden}.uplot:not(:hover) th::after{visibility:hidden}
+#disturbed{border-left:8px solid var(--bad);background:var(--bad-soft)}#disturbed h2{color:var(--bad)}
+.verdict.unsure{border-left-color:var(--muted);background:var(--card)}.verdict.unsure h2{color:var(--ink)}
+tbody th{min-width:0}
 `);
+
+/** A moment as people read it, of what `Date.toISOString` gives. */
+export const moment = (date: string) => `${date.slice(0, 10)} ${date.slice(11, 16)} UTC`;
 
 /** Text that may stand inside a script element: no markup can begin in it. */
 const inScript = (text: string) => new Markup(text.replaceAll('</', '<\\/').replaceAll('<!--', '<\\!--'));
@@ -88,7 +106,7 @@ export function renderPage(page: BenchPage, assets: { script: string; style: str
     policy: POLICY,
     style: [new Markup(assets.style), PLOT_STYLE],
     main: html`${disturbed.length > 0 && renderSection(disturbance)}
-${verdict && html`<section id="verdict" class="verdict${disturbed.length > 0 ? ' failed' : ''}"><h2>Verdict</h2><p>${verdict.sentence}</p><ul>${verdict.why.map((reason) => html`<li>${reason}</li>`)}</ul></section>`}
+${verdict && html`<section id="verdict" class="verdict${disturbed.length > 0 ? ' unsure' : ''}"><h2>Verdict</h2><p>${verdict.sentence}</p>${verdict.why.length > 0 && html`<ul>${verdict.why.map((reason) => html`<li>${reason}</li>`)}</ul>`}</section>`}
 ${pictures.map(({ id, title: name, lead }) => renderSection({ id, title: name, body: html`<p class="lead">${lead}</p><div class="plot" id="plot-${id}"></div>` }))}
 ${sections.map(renderSection)}
 `,

@@ -19,6 +19,11 @@ function field({ root, peers, quick, progress }: Context): Promise<FieldResult |
 const describe = ({ name, total, inside, outside, p50Ms, p99Ms, rssMb, lines, windowsDecided, windowsExpected }: FieldSide) =>
   `${name}: ${digits(total)} ms a stream-second (model ${digits(inside)}, outside ${digits(outside)}), p50 ${digits(p50Ms)} ms, p99 ${digits(p99Ms)} ms, ${digits(rssMb)} MB, ${lines} lines, ${windowsDecided} of ${windowsExpected} windows`;
 
+const agreementOf = ({ agreement, precision }: FieldSide) =>
+  agreement
+    ? `its model is ${precision}, ours int8; on ${agreement.windows} windows its probabilities differ by at most ${digits(agreement.int8)} from the bundle's int8 graph, ${digits(agreement.fp32)} from the same network in fp32`
+    : '';
+
 const against = (
   kind: 'outside' | 'total' | 'p99' | 'memory' | 'lines',
   what: string,
@@ -34,6 +39,8 @@ const against = (
   async measure(context): Promise<Measured | Skipped> {
     const result = await field(context);
     if ('skipped' in result) return result;
+    const reason = result.unable[id];
+    if (reason) return { skipped: reason };
     const [ours, theirs] = ['tremolo', id].map((side) => result.sides.find((one) => one.id === side)!);
     const disturbed = result.disturbance.reasons.join('; ');
     return {
@@ -43,7 +50,7 @@ const against = (
         ...(disturbed && { DISTURBED: disturbed }),
         // Once a peer.
         ...(kind === 'outside'
-          ? { ours: describe(ours), theirs: describe(theirs) }
+          ? { ours: describe(ours), theirs: describe(theirs), agreement: agreementOf(theirs) }
           : { ours: digits(of(ours)), theirs: digits(of(theirs)) }),
       },
     };
@@ -53,6 +60,7 @@ const against = (
 const NAMES: readonly [id: string, name: string, outside?: Target][] = [
   ['node-red', 'Node-RED with onnxruntime-node', { atLeast: 10 }],
   ['python', 'Python with onnxruntime', { atLeast: 5 }],
+  ['python-torch', 'Python with PyTorch (fp32)'],
   ['script', 'a plain script with onnxruntime-node'],
   ['tfjs-wasm', 'a script with tfjs wasm'],
 ];

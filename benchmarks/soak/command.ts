@@ -6,7 +6,7 @@ import { describeDevice } from '../engine/device.ts';
 import { deviceSection } from '../engine/page.ts';
 import { disturbedLine, othersReason } from '../harness/disturbance.ts';
 import { digits } from '../harness/interleave.ts';
-import { type BenchPage, plotAssets, renderPage } from '../report/page.ts';
+import { type BenchPage, moment, plotAssets, renderPage } from '../report/page.ts';
 import { measureStreams, type StreamsResult } from '../streams/measure.ts';
 import { type BenchVerb, bundleFolder, numberIn, pageFile, parseVerb, print } from '../verb.ts';
 import { slopeOf } from './slope.ts';
@@ -144,7 +144,7 @@ function soakPage(report: SoakReport, lines: readonly SoakLine[], beganMs: numbe
   const { memory, device, streams, disturbance, jitterMs, gc } = report;
   return {
     title: `Soak on ${device.model ?? device.cpu}`,
-    about: `${streams.streams} streams for ${digits(report.hours)} h · ${report.date}`,
+    about: `${streams.streams} streams for ${digits(report.hours)} h · ${moment(report.date)}`,
     disturbed: disturbance.reasons,
     verdict: {
       sentence: `${disturbance.reasons.length > 0 ? 'Disturbed run, measure again: ' : ''}${memoryVerdict(memory)}`,

@@ -11,6 +11,7 @@ generator has its diagnosis. Needs mosquitto.
 
   --streams N       sensors with three channels at 1 kHz (default 100)
   --seconds S       (default 60)
+  --capacity        finds how many streams this machine carries instead; has options of its own
   --aligned         all sensors send at the same instants, instead of each at a phase of its own
   --seed N          of the phases (default 1)
   --bundle FOLDER   default: the bundle shipped with Tremolo

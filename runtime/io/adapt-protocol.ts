@@ -13,6 +13,8 @@ export interface LearningBudget {
 
 /** What the gateway's thread asks of the learning thread; each is answered once, in order. */
 export type ToLearner =
+  /** What is under way fails with the next step. */
+  | { readonly kind: 'stop' }
   | { readonly kind: 'start'; readonly bundleFolder: string; readonly engine: 'onnxruntime' | 'wasm'; readonly wasmFolder: string }
   | {
       readonly kind: 'learn';

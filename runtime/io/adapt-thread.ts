@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import type { FromLearner, LearnerAnswer, ToLearner } from './adapt-protocol.ts';
+import { endThread } from './end-thread.ts';
 
 export interface LearningThreadOptions {
   readonly bundleFolder: string;
@@ -51,10 +52,10 @@ export class LearningThread {
     return (await this.#ask('compared', { kind: 'compare', ...work })).figures;
   }
 
-  /** Ends the thread; what is under way fails. */
+  /** Ends the thread with its next step; what is under way fails. */
   async stop(): Promise<void> {
     this.#fail(new Error('the gateway stops'));
-    await this.#worker.terminate();
+    await endThread(this.#worker, { kind: 'stop' } satisfies ToLearner);
   }
 
   #ask<K extends FromLearner['kind']>(kind: K, message: ToLearner): Promise<LearnerAnswer<K>> {

@@ -14,6 +14,7 @@ if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
 
 let learner: Learner | undefined;
+let stopping = false;
 
 async function start({ bundleFolder, engine, wasmFolder }: Extract<ToLearner, { kind: 'start' }>): Promise<FromLearner> {
   const lowPriority = lowerThreadPriority();
@@ -33,6 +34,7 @@ async function learn({ examples, current, anchors, budget }: Extract<ToLearner, 
   };
   let stepMs = performance.now();
   const onStep = async () => {
+    if (stopping) throw new Error('the gateway stops');
     const { wall, cpu } = seconds();
     if (wall > budget.wallSeconds) throw new Error(`${budget.wallSeconds} s are over`);
     if (cpu !== undefined && cpu > budget.cpuSeconds) throw new Error(`${budget.cpuSeconds} s of CPU are used up`);
@@ -43,7 +45,7 @@ async function learn({ examples, current, anchors, budget }: Extract<ToLearner, 
   return { kind: 'learned', learned, seconds: seconds() };
 }
 
-async function answer(message: ToLearner): Promise<FromLearner> {
+async function answer(message: Exclude<ToLearner, { kind: 'stop' }>): Promise<FromLearner> {
   if (message.kind === 'start') return start(message);
   if (message.kind === 'learn') return learn(message);
   const { windows, current, candidate, contested } = message;
@@ -54,6 +56,11 @@ async function answer(message: ToLearner): Promise<FromLearner> {
 let queue: Promise<void> = Promise.resolve();
 
 port.on('message', (message: ToLearner) => {
+  if (message.kind === 'stop') {
+    stopping = true;
+    void queue.finally(() => process.exit());
+    return;
+  }
   queue = queue.then(async () =>
     port.postMessage(await answer(message).catch((error: Error): FromLearner => ({ kind: 'failed', reason: error.message }))),
   );

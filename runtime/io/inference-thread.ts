@@ -5,6 +5,7 @@ import type { WindowAnswer } from '../decide/decisions.ts';
 import type { WindowJob } from '../stream/stream-gateway.ts';
 import type { StreamMemory } from '../stream/stream-memory.ts';
 import { inferenceWorker } from './early-thread.ts';
+import { endThread } from './end-thread.ts';
 import { type FromWorker, JobMemory, LARGEST_BATCH, MODEL, ResultMemory, type ToWorker } from './protocol.ts';
 
 export interface InferenceOptions {
@@ -162,10 +163,10 @@ export class InferenceThread {
     this.#worker.postMessage({ kind: 'background' } satisfies ToWorker);
   }
 
+  /** Ends the thread after what it runs: it may still compare the other model with the batch that it has answered. */
   async stop(): Promise<void> {
     this.#worker.removeAllListeners();
-    this.#worker.postMessage({ kind: 'stop' } satisfies ToWorker);
-    await this.#worker.terminate();
+    await endThread(this.#worker, { kind: 'stop' } satisfies ToWorker);
   }
 }
 

@@ -14,9 +14,7 @@ import { verdictOf } from '../../benchmarks/engine/verdict.ts';
 import { plotAssets, renderPage } from '../../benchmarks/report/page.ts';
 import { slopeOf } from '../../benchmarks/soak/slope.ts';
 import { searchCapacity } from '../../benchmarks/streams/capacity.ts';
-import { VERBS } from '../../benchmarks/verbs.ts';
 import { readConfiguration } from '../../runtime/io/configuration.ts';
-import { BENCH_VERBS } from '../../trainer/commands/bench.ts';
 import { chromium, open } from '../trainer/report/browser.ts';
 
 const ROOT = new URL('../../', import.meta.url);
@@ -213,8 +211,4 @@ it('names figures by what tells rows apart', () => {
     ['rows.x.y.figure', 2],
     ['rows.z.figure', 3],
   ]);
-});
-
-it('offers the same measurements by both commands', () => {
-  expect(Object.keys(VERBS).sort()).toEqual([...BENCH_VERBS].sort());
 });

@@ -7,7 +7,7 @@ import { type Bundle, bankLayout, bundleModel, FILES } from '../../models/bundle
 import { emptyTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
 import { createOnnxruntimeEngine } from '../../models/engine/onnxruntime-engine.ts';
 import { InferenceThread } from '../../runtime/io/inference-thread.ts';
-import { MODEL, RESULT } from '../../runtime/io/protocol.ts';
+import { LARGEST_BATCH, MODEL, RESULT } from '../../runtime/io/protocol.ts';
 import type { WindowJob } from '../../runtime/stream/stream-gateway.ts';
 import { StreamMemory } from '../../runtime/stream/stream-memory.ts';
 import { WASM_FOLDER } from '../support/engines.ts';
@@ -103,6 +103,23 @@ describe('the inference thread', () => {
     for (let round = 0; round < 4; round++) memory.append(1, codesOf(1), 0, WINDOW);
     await run([jobOf(0), jobOf(1), jobOf(2)]);
     expect([...thread.results.states.subarray(0, 3)]).toEqual([RESULT.decided, RESULT.overrun, RESULT.decided]);
+  });
+
+  it('ends after the run that it is in: ended inside it, it would take the process along', async () => {
+    for (let round = 0; round < 3; round++) {
+      const { thread } = await startThread(tiny.folder);
+      const last = LARGEST_BATCH - 1;
+      thread.results.states[last] = RESULT.overrun;
+      thread.run(
+        Array.from({ length: LARGEST_BATCH }, (_, row) => jobOf(row % STREAMS)),
+        () => {},
+      );
+      // The last window has been copied: the run begins.
+      while (thread.results.states[last] === RESULT.overrun) await new Promise(setImmediate);
+      await thread.stop();
+      const sum = thread.answer(last).probabilities.reduce((total, probability) => total + probability, 0);
+      expect(sum).toBeCloseTo(1, 3);
+    }
   });
 
   it('runs the back-up on its stated share of windows while the primary is well', async () => {

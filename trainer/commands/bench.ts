@@ -1,10 +1,13 @@
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { SaidWhy } from '../refusal.ts';
 import type { Command, ParsedArguments } from './command.ts';
+
+const execute = promisify(execFile);
 
 /** A program of its own: the server's rooms do not look at the benchmarks. */
 const BENCH = fileURLToPath(new URL('./bench.js', import.meta.url));
@@ -19,10 +22,15 @@ function argumentsOf({ values, positionals }: ParsedArguments, json: readonly st
   return [
     ...(values.compare ? ['compare'] : []),
     ...positionals,
-    ...TEXTS.flatMap((name) => (values[name] === undefined ? [] : [`--${name}`, String(values[name])])),
+    ...TEXTS.flatMap((name) => (values[name] === undefined ? [] : [`--${name}=${values[name]}`])),
     ...FLAGS.flatMap((name) => (values[name] ? [`--${name}`] : [])),
     ...json,
   ];
+}
+
+/** Which of the measurements is asked for; undefined where it is scenarios. */
+function nameOf({ values, positionals }: ParsedArguments): string | undefined {
+  return values.compare ? 'compare' : BENCH_VERBS.find((name) => name === positionals[0]);
 }
 
 /** Runs the program; it prints what it found, save for the line of JSON. */
@@ -67,19 +75,14 @@ push: one adapter with tremolo push to many simulated gateways on one broker: se
 soak: the same for hours, watching jitter, memory and garbage collection.
 --compare: two results of --json side by side.
 
-  --seconds S       of the measurement: 30 (engine), 60 (streams), 10 each (--capacity)
-  --hours H         of the soak (default 1)
-  --streams N       sensors with three channels at 1 kHz (default 100)
-  --gateways N      that take the push (default 100)
-  --aligned         all sensors send at the same instants, instead of each at a phase of its own
-  --seed N          of the phases (default 1)
-  --bundle FOLDER   default: the bundle shipped with Tremolo
-  --tune FILE       writes engine, threads and largestBatch into that gateway.yaml, unless something disturbed the run
-  --html FILE       one page that needs nothing but itself: verdict, curves, time line, device
-  --profile FOLDER  writes V8 processor profiles of the gateway; not for figures to keep
+Each of these has options of its own: tremolo bench NAME --help, and tremolo bench streams --capacity --help.
 
 A figure of a run that something disturbed is printed with what disturbed it. Without a name: the scenarios behind benchmarks/README.md; --list
 shows their ids.
+
+  --list   ids of the scenarios and what they are
+  --quick  a tenth of the time, to see that everything runs; not for figures to keep
+  --peers  may install peers from the package index into a temporary folder
 
 example: tremolo bench engine --seconds 5 --html engine.html`,
   options: {
@@ -87,8 +90,14 @@ example: tremolo bench engine --seconds 5 --html engine.html`,
     ...Object.fromEntries([...FLAGS, 'compare'].map((name) => [name, { type: 'boolean' as const }])),
   },
   positionals: 64,
+  async helpOn({ values, positionals }) {
+    const name = nameOf({ values, positionals });
+    if (name === undefined) return undefined;
+    const { stdout } = await execute(process.execPath, [BENCH, name, ...(values.capacity ? ['--capacity'] : []), '--help']);
+    return stdout.trimEnd();
+  },
   async run(args, signal) {
-    if (args.values.compare || BENCH_VERBS.some((name) => name === args.positionals[0])) {
+    if (nameOf(args) !== undefined) {
       const { last, code } = await runBench(argumentsOf(args, ['--json']), signal, true);
       if (code !== 0) throw new SaidWhy(code);
       return JSON.parse(last) as Record<string, unknown>;

@@ -15,6 +15,8 @@ export interface Command {
   readonly summary: string;
   /** Usage, options and a working example. */
   readonly help: string;
+  /** Help of what the arguments name, where the verb has such; without it or its answer `help` is printed. */
+  helpOn?(args: ParsedArguments): Promise<string | undefined>;
   readonly options: Options;
   /** Largest number of positional arguments. */
   readonly positionals: number;
@@ -23,21 +25,29 @@ export interface Command {
 }
 
 /** @throws Refusal usage/arguments */
-export function parseCommand(command: Command, argv: readonly string[]): ParsedArguments {
-  const options: Options = { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } };
+export function parseCommand({ verb, options, positionals }: Command, argv: readonly string[]): ParsedArguments {
+  return parseWords(
+    argv,
+    { ...options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    positionals,
+    `tremolo ${verb} --help`,
+  );
+}
+
+/**
+ * @param positionals largest number of them
+ * @param help command that tells what there is
+ * @throws Refusal usage/arguments
+ */
+export function parseWords(argv: readonly string[], options: Options, positionals: number, help: string): ParsedArguments {
   try {
-    const parsed = parseArgs({
-      args: joinNegatives(argv, options),
-      options,
-      allowPositionals: true,
-      strict: true,
-    });
-    if (parsed.positionals.length > command.positionals) {
-      throw new Error(`${parsed.positionals.slice(command.positionals).join(' ')} is one argument too many`);
+    const parsed = parseArgs({ args: joinNegatives(argv, options), options, allowPositionals: true, strict: true });
+    if (parsed.positionals.length > positionals) {
+      throw new Error(`${parsed.positionals.slice(positionals).join(' ')} is one argument too many`);
     }
     return parsed as ParsedArguments;
   } catch (cause) {
-    throw new Refusal('usage/arguments', `${argumentMistake(cause as Error)}; see tremolo ${command.verb} --help`, { cause });
+    throw new Refusal('usage/arguments', `${argumentMistake(cause as Error)}; see ${help}`, { cause });
   }
 }
 

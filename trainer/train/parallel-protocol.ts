@@ -25,6 +25,8 @@ export type ToTrainingWorker =
   /** Where the inputs of whole batches will lie. */
   | { readonly kind: 'inputs'; readonly inputs: Readonly<Record<string, SharedTensor>> }
   /** `step` tells a new trainable vector from the last one. */
-  | { readonly kind: 'run'; readonly step: number; readonly part: Part };
+  | { readonly kind: 'run'; readonly step: number; readonly part: Part }
+  /** After the part under way. */
+  | { readonly kind: 'stop' };
 
 export type FromTrainingWorker = { readonly kind: 'ready' } | { readonly kind: 'done'; readonly part: number; readonly loss: number };

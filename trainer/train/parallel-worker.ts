@@ -53,10 +53,14 @@ async function run({ step, part }: Extract<ToTrainingWorker, { kind: 'run' }>): 
   say({ kind: 'done', part: part.index, loss: (fetches.loss.values as Float32Array)[0] });
 }
 
+/** The work under way. */
+let working: Promise<void> = Promise.resolve();
+
 // What is thrown here, now or later, ends the thread and reaches the trainer as the worker's error.
 port.on('message', (message: ToTrainingWorker) => {
-  if (message.kind === 'start') void start(message);
-  else if (message.kind === 'run') void run(message);
+  if (message.kind === 'start') working = start(message);
+  else if (message.kind === 'run') working = run(message);
+  else if (message.kind === 'stop') void Promise.allSettled([working]).then(() => process.exit());
   else {
     inputs = Object.fromEntries(
       Object.entries(message.inputs).map(([name, { shape, buffer }]) => [name, { shape, values: new Float32Array(buffer) }]),

@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { emptyTensor, type Session, type TensorData } from '../../models/engine/engine.ts';
 import { elementCount } from '../../models/trace/graph.ts';
 import { type OptimizerState, type StepRates, UpdateStepper } from '../../models/training/stepper.ts';
+import { endThread } from '../../runtime/io/end-thread.ts';
 import { addShare, cutBatch, type Part, type PartShape } from './accumulate-parts.ts';
 import type { EngineName } from './engines.ts';
 import type { FromTrainingWorker, SharedTensor, ToTrainingWorker } from './parallel-protocol.ts';
@@ -125,7 +126,7 @@ export class ParallelRunner implements StepRunner {
     if (this.#released) return;
     this.#released = true;
     this.#signal?.removeEventListener('abort', this.#onAbort);
-    await Promise.all(this.#workers.map((worker) => worker.terminate()));
+    await Promise.all(this.#workers.map((worker) => endThread(worker, { kind: 'stop' } satisfies ToTrainingWorker)));
     await this.#update.release();
   }
 

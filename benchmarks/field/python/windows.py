@@ -1,4 +1,4 @@
-"""Decides windows in Python, as somebody writes it who knows paho, numpy and onnxruntime: one array a stream, windows gathered into batches."""
+"""Windows of every stream as they come over MQTT, gathered into batches; a diagnosis for each. One array a stream."""
 
 import json
 import os
@@ -7,17 +7,11 @@ import struct
 import time
 
 import numpy
-import onnxruntime
 import paho.mqtt.client
 
 WINDOW, STRIDE, CHANNELS, LARGEST = 512, 256, 3, 64
 SAMPLES, DIAGNOSIS = os.environ["SAMPLES"], os.environ["DIAGNOSIS"]
 classes = json.loads(os.environ["CLASSES"])
-options = onnxruntime.SessionOptions()
-options.intra_op_num_threads = 1
-options.inter_op_num_threads = 1
-session = onnxruntime.InferenceSession(os.environ["MODEL"], options, providers=["CPUExecutionProvider"])
-bank = numpy.zeros((1, int(os.environ["ADAPTER_NUMBERS"])), numpy.float32)
 streams = {}
 waiting = queue.SimpleQueue()
 
@@ -51,13 +45,6 @@ def on_message(client, userdata, message):
         stream.next += STRIDE
 
 
-client = paho.mqtt.client.Client(paho.mqtt.client.CallbackAPIVersion.VERSION2)
-client.on_message = on_message
-client.on_connect = lambda client, *_: client.subscribe(SAMPLES + "+")
-host, port = os.environ["BROKER"].removeprefix("mqtt://").split(":")
-client.connect(host, int(port))
-client.loop_start()
-
 # field:begin
 import threading
 
@@ -75,25 +62,29 @@ def report():
 
 threading.Thread(target=report, daemon=True).start()
 # field:end
-while True:
-    batch = [waiting.get()]
-    # What comes within two milliseconds shares a run.
-    time.sleep(0.002)
-    while len(batch) < LARGEST and not waiting.empty():
-        batch.append(waiting.get())
-    feeds = {
-        "window": numpy.stack([samples for _, _, samples, _ in batch]),
-        "scale": numpy.stack([scale for _, _, _, scale in batch]),
-        "adapterBank": bank,
-        "adapterIndex": numpy.zeros(len(batch), numpy.int32),
-    }
-    began = time.thread_time()  # field
-    (probabilities,) = session.run(["probabilities"], feeds)
-    field["sampledCpuMs"] += 1000 * (time.thread_time() - began)  # field
-    field["runs"] += 1  # field
-    field["windows"] += len(batch)  # field
-    field["sampledWindows"] += len(batch)  # field
-    for (name, end, _, _), own in zip(batch, probabilities):
-        best = int(own.argmax())
-        diagnosis = {"stream": name, "endSequence": end, "decision": classes[best], "confidence": float(own[best]), "probabilities": own.tolist()}
-        client.publish(DIAGNOSIS + name, json.dumps(diagnosis), retain=True)
+def decide_windows(run):
+    """run: samples [count, WINDOW, CHANNELS] int16 and scales [count, CHANNELS] -> probabilities [count, classes]"""
+    client = paho.mqtt.client.Client(paho.mqtt.client.CallbackAPIVersion.VERSION2)
+    client.on_message = on_message
+    client.on_connect = lambda client, *_: client.subscribe(SAMPLES + "+")
+    host, port = os.environ["BROKER"].removeprefix("mqtt://").split(":")
+    client.connect(host, int(port))
+    client.loop_start()
+    while True:
+        batch = [waiting.get()]
+        # What comes within two milliseconds shares a run.
+        time.sleep(0.002)
+        while len(batch) < LARGEST and not waiting.empty():
+            batch.append(waiting.get())
+        windows = numpy.stack([samples for _, _, samples, _ in batch])
+        scales = numpy.stack([scale for _, _, _, scale in batch])
+        began = time.thread_time()  # field
+        probabilities = run(windows, scales)
+        field["sampledCpuMs"] += 1000 * (time.thread_time() - began)  # field
+        field["runs"] += 1  # field
+        field["windows"] += len(batch)  # field
+        field["sampledWindows"] += len(batch)  # field
+        for (name, end, _, _), own in zip(batch, probabilities):
+            best = int(own.argmax())
+            diagnosis = {"stream": name, "endSequence": end, "decision": classes[best], "confidence": float(own[best]), "probabilities": own.tolist()}
+            client.publish(DIAGNOSIS + name, json.dumps(diagnosis), retain=True)
