@@ -2,6 +2,7 @@ import { pino } from 'pino';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { startGateway } from './gateway.ts';
 import { ConfigurationRefusal, readConfiguration } from './io/configuration.ts';
+import { endEarly } from './io/early-thread.ts';
 import { createServiceNotifier } from './io/service-notifier.ts';
 import { VERSION } from './version.ts';
 
@@ -12,6 +13,7 @@ export async function main(): Promise<void> {
   const withParent = option === '--with-parent';
   if (!path) {
     process.stderr.write('usage/arguments: no configuration given; run: gateway gateway.yaml\n');
+    await endEarly();
     process.exit(2);
   }
   try {
@@ -28,6 +30,7 @@ export async function main(): Promise<void> {
     if (withParent) process.stdin.on('end', stop).resume();
     notifier.ready();
   } catch (error) {
+    await endEarly();
     if (!(error instanceof ConfigurationRefusal || error instanceof BundleRefusal)) throw error;
     process.stderr.write(`${error.code}: ${error.message}\n`);
     process.exit(2);

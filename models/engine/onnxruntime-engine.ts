@@ -1,5 +1,5 @@
-import type { Graph } from '../trace/graph.ts';
-import { decodeOnnx, encodeOnnx } from '../trace/onnx.ts';
+import type { ElementType, Graph, ValueInfo } from '../trace/graph.ts';
+import { encodeOnnx } from '../trace/onnx.ts';
 import type { Engine, EngineOptions, Model, Session, TensorData } from './engine.ts';
 
 type Ort = typeof import('onnxruntime-node');
@@ -14,11 +14,11 @@ class OnnxruntimeSession implements Session {
   /** onnxruntime's view of a caller's tensor, so that a feed used every hop is wrapped once. */
   readonly #wrapped = new WeakMap<TensorData, OrtTensor>();
 
-  constructor(ort: Ort, session: OrtSession, signature: Pick<Session, 'inputs' | 'outputs'>) {
+  constructor(ort: Ort, session: OrtSession) {
     this.#ort = ort;
     this.#session = session;
-    this.inputs = signature.inputs;
-    this.outputs = signature.outputs;
+    this.inputs = session.inputMetadata.map(valueInfo);
+    this.outputs = session.outputMetadata.map(valueInfo);
   }
 
   #wrap(tensor: TensorData): OrtTensor {
@@ -57,6 +57,12 @@ class OnnxruntimeSession implements Session {
   async release(): Promise<void> {
     await this.#session.release();
   }
+}
+
+/** @throws Error where it is no tensor, which no graph of ours has */
+function valueInfo(value: OrtSession['inputMetadata'][number]): ValueInfo {
+  if (!value.isTensor) throw new Error(`${value.name} is no tensor`);
+  return { name: value.name, type: value.type as ElementType, shape: value.shape };
 }
 
 /** Where onnxruntime computes. */
@@ -101,7 +107,6 @@ export async function createOnnxruntimeEngine({
     version: ort.env.versions.common,
     threads,
     async load({ graph, files }: Model): Promise<Session> {
-      const signature = decodeOnnx(graph, files);
       const session = await ort.InferenceSession.create(graph, {
         executionProviders,
         graphOptimizationLevel: 'all',
@@ -117,7 +122,7 @@ export async function createOnnxruntimeEngine({
         },
         logSeverityLevel: 3,
       });
-      return new OnnxruntimeSession(ort, session, signature);
+      return new OnnxruntimeSession(ort, session);
     },
   };
 }

@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import { endThread } from './end-thread.ts';
 
 /** Started before anybody knew what it is to run. */
 let early: Worker | undefined;
@@ -20,4 +21,11 @@ export function inferenceWorker(programs: URL): Worker {
   const worker = early ?? start(programs);
   early = undefined;
   return worker;
+}
+
+/** Ends the thread that was started early and that nobody took. To be awaited before the process exits: it may be inside the engine's own code. */
+export async function endEarly(): Promise<void> {
+  const worker = early;
+  early = undefined;
+  if (worker) await endThread(worker, { kind: 'stop' });
 }

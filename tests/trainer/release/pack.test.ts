@@ -153,6 +153,20 @@ describe('a packed gateway', () => {
     expect((await readdir(join(place, '..'))).sort()).toEqual(['opt']);
   });
 
+  it.skipIf(!isHostPacked || !isGlibc)(
+    'refuses a wrong configuration with one line while its inference thread loads: every time',
+    async () => {
+      const { place } = await packed(host);
+      await writeFile(join(place, 'gateway.yaml'), 'site: plant-1\nnonsense: 1\n');
+      for (let time = 0; time < 8; time++) {
+        const refused = await execute(process.execPath, ['app/gateway.js', 'gateway.yaml'], { cwd: place }).catch(
+          (error: unknown) => error,
+        );
+        expect(refused).toMatchObject({ code: 2, signal: null, stderr: expect.stringMatching(/^config\/invalid: /) });
+      }
+    },
+  );
+
   it('starts on the wasm engine where onnxruntime is not, and decides the same', async () => {
     const { place } = await packed('any');
     expect(existsSync(join(place, 'app/native/libonnxruntime.so.1'))).toBe(false);
