@@ -5,12 +5,13 @@ import { parentPort } from 'node:worker_threads';
 import {
   type Bundle,
   bankLayout,
-  bundleModel,
   checkAdapterAnswers,
   checkAnswers,
+  checkSignature,
   FILES,
+  loadGraph,
   readAdapter,
-  readBundle,
+  readParts,
 } from '../models/bundle/bundle.ts';
 import { BundleRefusal } from '../models/bundle/schema/refusal.ts';
 import { emptyTensor, type Session, type TensorData } from '../models/engine/engine.ts';
@@ -131,9 +132,10 @@ let inference: Inference | undefined;
 
 async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<void> {
   const engine = await createEngine(message.engine, message.wasmFolder, message.threads);
-  const bundle = await readBundle(message.bundleFolder);
-  const primary = await engine.load(bundleModel(bundle, FILES.infer));
-  const backup = bundle.files.has(FILES.backup) ? await engine.load(bundleModel(bundle, FILES.backup)) : undefined;
+  const bundle = await readParts(message.bundleFolder);
+  const primary = await loadGraph(engine, bundle, FILES.infer);
+  checkSignature(bundle.manifest, primary);
+  const backup = bundle.files.has(FILES.backup) ? await loadGraph(engine, bundle, FILES.backup) : undefined;
   const features = referenceSize(primary);
   const largestAnswerError = await checkAnswers(bundle, primary);
   const ownAdapter = bundle.files.get(FILES.adapter);

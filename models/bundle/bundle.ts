@@ -3,7 +3,7 @@ import { constants } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { bankRow } from '../adapters/scheme.ts';
-import type { Model, Session, TensorData } from '../engine/engine.ts';
+import type { Engine, Model, Session, TensorData } from '../engine/engine.ts';
 import { ParameterLayout } from '../networks/parameters.ts';
 import { Random } from '../networks/random.ts';
 import type { Graph } from '../trace/graph.ts';
@@ -86,7 +86,26 @@ export async function readManifest(folder: string): Promise<Pick<Bundle, 'manife
  * @param parts the parts to read: `core` decides, `adapt` learns, `server` has the float weights
  * @throws BundleRefusal with a code of BUNDLE_REFUSALS
  */
-export async function readBundle(folder: string, parts: readonly PartName[] = ['core']): Promise<Bundle> {
+export async function readBundle(folder: string, parts?: readonly PartName[]): Promise<Bundle> {
+  const bundle = await readFiles(folder, parts);
+  await checkGraph(bundle);
+  checkBase(bundle);
+  return bundle;
+}
+
+/**
+ * Reads a bundle folder and checks that its files are those that the manifest names, but looks into no graph: for whoever runs them and then asks
+ * the session by {@link checkSignature} and {@link checkAnswers}, as a gateway does, and need not carry what reads graphs.
+ *
+ * @throws BundleRefusal with a code of BUNDLE_REFUSALS
+ */
+export async function readParts(folder: string, parts?: readonly PartName[]): Promise<Bundle> {
+  const bundle = await readFiles(folder, parts);
+  checkBase(bundle);
+  return bundle;
+}
+
+async function readFiles(folder: string, parts: readonly PartName[] = ['core']): Promise<Bundle> {
   const { manifest, digest } = await readManifest(folder);
   const files = new Map<string, Uint8Array>();
   for (const part of parts) {
@@ -101,12 +120,26 @@ export async function readBundle(folder: string, parts: readonly PartName[] = ['
       files.set(name, bytes);
     }
   }
-  return openBundle(manifest, digest, files);
+  return { manifest, digest, files };
 }
 
-/** Checks a manifest and its files, already read and hashed, against each other. */
-export async function openBundle(manifest: Manifest, digest: string, files: ReadonlyMap<string, Uint8Array>): Promise<Bundle> {
+async function checkGraph({ manifest, files }: Bundle): Promise<void> {
   const graph = await decodeGraph(files, FILES.infer);
+  checkSignature(manifest, graph);
+  for (const { name, type, values } of graph.initializers.values()) {
+    if (type === 'float32' && !(values as Float32Array).every(Number.isFinite)) {
+      throw new BundleRefusal('bundle/not-finite', `${FILES.infer}: constant ${name} holds NaN or infinity`);
+    }
+  }
+}
+
+/**
+ * Checks that the deciding graph takes and gives what the manifest says.
+ *
+ * @param graph the graph, or a session of it
+ * @throws BundleRefusal bundle/graph, bundle/manifest
+ */
+export function checkSignature(manifest: Manifest, graph: Pick<Session, 'inputs' | 'outputs'>): void {
   const outputs = Object.fromEntries(graph.outputs.map(({ name, shape }) => [name, shape]));
   const inputs = Object.fromEntries(graph.inputs.map(({ name, shape }) => [name, shape]));
   const expect = (what: string, actual: readonly unknown[] | undefined, wanted: readonly unknown[]) => {
@@ -127,18 +160,15 @@ export async function openBundle(manifest: Manifest, digest: string, files: Read
     expect('output features', outputs.features, ['N', inputs.referenceBank?.[1]]);
     expect('input referenceIndex', inputs.referenceIndex, reference ? ['N'] : []);
   }
+}
+
+function checkBase({ manifest, files }: Bundle): void {
   const base = baseDigest(files);
   if (base !== manifest.base)
     throw new BundleRefusal(
       'bundle/adapter',
       `the graph and weights are base ${base.slice(0, 12)}, the manifest says ${manifest.base.slice(0, 12)}`,
     );
-  for (const { name, type, values } of graph.initializers.values()) {
-    if (type === 'float32' && !(values as Float32Array).every(Number.isFinite)) {
-      throw new BundleRefusal('bundle/not-finite', `${FILES.infer}: constant ${name} holds NaN or infinity`);
-    }
-  }
-  return { manifest, digest, files };
 }
 
 /** One a manifest: a gateway asks for it with each adapter, of which a thousand may come in one second. */
@@ -177,6 +207,20 @@ export function bundleModel({ files }: Bundle, name: string): Model {
   const weights = files.get(FILES.weights);
   if (!graph || !weights) throw new BundleRefusal('bundle/part', `${name} is not among the parts that were read`);
   return { graph, files: new Map([[FILES.weights, weights]]) };
+}
+
+/**
+ * Makes a session of a graph of the bundle.
+ *
+ * @throws BundleRefusal bundle/part, or bundle/graph with the engine's words where it cannot run it
+ */
+export async function loadGraph(engine: Engine, bundle: Bundle, name: string): Promise<Session> {
+  const model = bundleModel(bundle, name);
+  try {
+    return await engine.load(model);
+  } catch (cause) {
+    throw new BundleRefusal('bundle/graph', `${name}: ${(cause as Error).message}`, { cause });
+  }
 }
 
 /**
@@ -301,7 +345,8 @@ export async function writeBundle(
     parts: { core: listed(core), ...(adapt && { adapt: listed(adapt) }), ...(server && { server: listed(server) }) },
   };
   const text = `${JSON.stringify(manifest)}\n`;
-  const bundle = await openBundle(parseManifest(text), sha256(new TextEncoder().encode(text)), all);
+  const bundle: Bundle = { manifest: parseManifest(text), digest: sha256(new TextEncoder().encode(text)), files: all };
+  await checkGraph(bundle);
   await refuseForeignFolder(folder);
   await mkdir(dirname(folder), { recursive: true });
   // Of the mode that the umask says, not one for its owner alone as mkdtemp makes it: a gateway runs as a user of its own.

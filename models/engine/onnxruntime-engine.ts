@@ -1,5 +1,4 @@
 import type { ElementType, Graph, ValueInfo } from '../trace/graph.ts';
-import { encodeOnnx } from '../trace/onnx.ts';
 import type { Engine, EngineOptions, Model, Session, TensorData } from './engine.ts';
 
 type Ort = typeof import('onnxruntime-node');
@@ -76,10 +75,11 @@ const PROBE: Graph = {
   nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'], attributes: {} }],
 };
 
-/** Loads the library and lets it set itself up, which it does with its first session: a tenth of a second that need not wait for a model. */
+/** Loads the library and lets it set itself up, a tenth of a second that need not wait for a model. */
 export async function warmOnnxruntime(): Promise<void> {
   const { load } = await createOnnxruntimeEngine();
-  await (await load({ graph: encodeOnnx(PROBE) })).release();
+  // It sets itself up for the first model, and then refuses this one.
+  await load({ graph: new Uint8Array() }).catch(() => {});
 }
 
 /**
@@ -99,6 +99,7 @@ export async function createOnnxruntimeEngine({
   if (provider !== 'cpu') {
     // The reason comes as the error; onnxruntime would also print it.
     ort.env.logLevel = 'fatal';
+    const { encodeOnnx } = await import('../trace/onnx.ts');
     const session = await ort.InferenceSession.create(encodeOnnx(PROBE), { executionProviders });
     await session.release();
   }

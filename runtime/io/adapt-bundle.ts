@@ -1,5 +1,5 @@
 import { bankRow } from '../../models/adapters/scheme.ts';
-import { type Bundle, bankLayout, bundleModel, FILES, readAdapter } from '../../models/bundle/bundle.ts';
+import { type Bundle, bankLayout, FILES, loadGraph, readAdapter } from '../../models/bundle/bundle.ts';
 import type { Manifest } from '../../models/bundle/schema/manifest.ts';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
@@ -27,7 +27,7 @@ export async function openLearner(engine: Engine, bundle: Bundle): Promise<{ lea
   const { recipe, classes } = manifest;
   const layout = bankLayout(manifest);
   const own = files.get(FILES.adapter);
-  const load = (name: string) => engine.load(bundleModel(bundle, name));
+  const load = (name: string) => loadGraph(engine, bundle, name);
   const sessions = { features: await load(FILES.features), adapt: await load(FILES.adapt), infer: await load(FILES.infer) };
   const learner = new Learner({
     sessions,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort } from 'node:worker_threads';
-import { readBundle } from '../../models/bundle/bundle.ts';
+import { readParts } from '../../models/bundle/bundle.ts';
 import { DEFAULT_ADAPTATION } from '../adapt/adaptation.ts';
 import type { Learner } from '../adapt/learner.ts';
 import { openLearner } from './adapt-bundle.ts';
@@ -18,7 +18,7 @@ let stopping = false;
 
 async function start({ bundleFolder, engine, wasmFolder }: Extract<ToLearner, { kind: 'start' }>): Promise<FromLearner> {
   const lowPriority = lowerThreadPriority();
-  const bundle = await readBundle(bundleFolder, ['core', 'adapt']);
+  const bundle = await readParts(bundleFolder, ['core', 'adapt']);
   ({ learner } = await openLearner(await createEngine(engine, wasmFolder), bundle));
   return { kind: 'ready', digest: bundle.digest, lowPriority };
 }
