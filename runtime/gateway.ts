@@ -102,7 +102,6 @@ export async function startGateway(
   };
   // Text that must be read and libraries that must be loaded before the first decision: only where they are used.
   const updates = configuration.update && new (await import('./io/updates.ts')).Updates(configuration, loopOptions, limited, log);
-  const serial = namesPorts(configuration) ? await import('./io/serial-sources.ts') : undefined;
   const startLoop = (bundleFolder: string) =>
     DecisionLoop.start(
       { ...loopOptions, bundleFolder },
@@ -133,8 +132,13 @@ export async function startGateway(
       },
     );
   const starting = updates ? updates.startLoop(startLoop) : startLoop(configuration.bundle);
-  // The broker's client is read while the inference thread reads the model.
-  const [loop, broking] = await Promise.all([starting, import('./io/broker-link.ts')]).catch(async (error: Error) => {
+  // Read while the inference thread reads the model.
+  const [loop, broking, serial, web] = await Promise.all([
+    starting,
+    import('./io/broker-link.ts'),
+    namesPorts(configuration) ? import('./io/serial-sources.ts') : undefined,
+    configuration.http && import('./io/http-server.ts'),
+  ]).catch(async (error: Error) => {
     await unlock();
     throw error;
   });
@@ -372,9 +376,8 @@ export async function startGateway(
     })();
     return stopping;
   };
-  if (configuration.http) {
-    const { startHttpServer } = await import('./io/http-server.ts');
-    http = await startHttpServer(configuration.http, status, sickness).catch(async (cause: NodeJS.ErrnoException) => {
+  if (configuration.http && web) {
+    http = await web.startHttpServer(configuration.http, status, sickness).catch(async (cause: NodeJS.ErrnoException) => {
       await stop();
       const { host, port } = configuration.http!;
       throw new ConfigurationRefusal(`http: ${host}:${port} cannot be had (${cause.code}); name another port`, { cause });

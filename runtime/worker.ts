@@ -1,7 +1,7 @@
 import { readlinkSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { basename } from 'node:path';
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import {
   type Bundle,
   bankLayout,
@@ -19,6 +19,7 @@ import { dualSettings } from './decide/dual-state.ts';
 import { BatchSession } from './io/batch-session.ts';
 import { createEngine, warmEngine } from './io/create-engine.ts';
 import { DualRunner } from './io/dual-runner.ts';
+import type { ThreadData } from './io/early-thread.ts';
 import {
   type Bank,
   type FromWorker,
@@ -196,7 +197,7 @@ function toBackground(): void {
   }
 }
 
-warmEngine();
+if ((workerData as ThreadData).warm) warmEngine();
 
 /** One thing after the other: a session runs one batch at a time. */
 let queue: Promise<void> = Promise.resolve();

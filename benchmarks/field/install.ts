@@ -89,9 +89,13 @@ async function findTorch(folder: string, environment: string, progress: (line: s
   // Both are the same for every Python, and need nothing else.
   const target = python === own ? [] : ['--target', modules[0], '--upgrade', '--no-deps'];
   progress(`installs paho-mqtt and safetensors for ${python}`);
-  await execute(join(environment, 'bin/pip'), ['install', '--quiet', ...target, 'paho-mqtt', 'safetensors']);
-  const { stdout } = await execute(python, ['-c', 'import numpy, safetensors.torch; print(numpy.__version__)'], {
-    env: { ...process.env, PYTHONPATH: modules.join(delimiter) },
-  });
-  return { python, version, numpy: stdout.trim(), modules };
+  try {
+    await execute(join(environment, 'bin/pip'), ['install', '--quiet', ...target, 'paho-mqtt', 'safetensors']);
+    const { stdout } = await execute(python, ['-c', 'import numpy, safetensors.torch; print(numpy.__version__)'], {
+      env: { ...process.env, PYTHONPATH: modules.join(delimiter) },
+    });
+    return { python, version, numpy: stdout.trim(), modules };
+  } catch (error) {
+    return { skipped: `what goes with torch cannot be installed: ${(error as Error).message.trim().split('\n').at(-1)}` };
+  }
 }

@@ -84,7 +84,7 @@ export async function installTorch(environment: string, progress: (line: string)
     await run(pip, ['install', '--quiet', 'torch'], { timeout: 900_000, maxBuffer: 1 << 24 });
     return undefined;
   } catch (error) {
-    return { skipped: `pip finds no torch: ${(error as Error).message.trim().split('\n').at(-1)}` };
+    return { skipped: `torch is not found or not installed: ${(error as Error).message.trim().split('\n').at(-1)}` };
   } finally {
     await rm(folder, { recursive: true });
   }

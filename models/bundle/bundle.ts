@@ -6,7 +6,7 @@ import { bankRow } from '../adapters/scheme.ts';
 import type { Engine, Model, Session, TensorData } from '../engine/engine.ts';
 import { ParameterLayout } from '../networks/parameters.ts';
 import { Random } from '../networks/random.ts';
-import type { Graph } from '../trace/graph.ts';
+import type { ElementType, Graph, ValueInfo } from '../trace/graph.ts';
 import { type Manifest, type PartName, parseManifest } from './schema/manifest.ts';
 import { BundleRefusal } from './schema/refusal.ts';
 import { decodeSafetensors } from './schema/safetensors.ts';
@@ -95,7 +95,8 @@ export async function readBundle(folder: string, parts?: readonly PartName[]): P
 
 /**
  * Reads a bundle folder and checks that its files are those that the manifest names, but looks into no graph: for whoever runs them and then asks
- * the session by {@link checkSignature} and {@link checkAnswers}, as a gateway does, and need not carry what reads graphs.
+ * the session by {@link checkSignature} and {@link checkAnswers}, as a gateway does, and need not carry what reads graphs. Weights that are no numbers
+ * are seen by the answers, unless they are in an adapter's way; operators that this project does not use are the engine's business.
  *
  * @throws BundleRefusal with a code of BUNDLE_REFUSALS
  */
@@ -140,26 +141,27 @@ async function checkGraph({ manifest, files }: Bundle): Promise<void> {
  * @throws BundleRefusal bundle/graph, bundle/manifest
  */
 export function checkSignature(manifest: Manifest, graph: Pick<Session, 'inputs' | 'outputs'>): void {
-  const outputs = Object.fromEntries(graph.outputs.map(({ name, shape }) => [name, shape]));
-  const inputs = Object.fromEntries(graph.inputs.map(({ name, shape }) => [name, shape]));
-  const expect = (what: string, actual: readonly unknown[] | undefined, wanted: readonly unknown[]) => {
-    if (actual?.join() !== wanted.join()) {
-      throw new BundleRefusal('bundle/graph', `${FILES.infer}: ${what} is [${actual ?? 'missing'}], the manifest makes it [${wanted}]`);
-    }
+  const outputs = new Map(graph.outputs.map((output) => [output.name, output]));
+  const inputs = new Map(graph.inputs.map((input) => [input.name, input]));
+  const expect = (what: string, actual: ValueInfo | undefined, type: ElementType, shape: readonly unknown[]) => {
+    const words = actual ? `${actual.type} [${actual.shape}]` : 'missing';
+    if (words !== `${type} [${shape}]`)
+      throw new BundleRefusal('bundle/graph', `${FILES.infer}: ${what} is ${words}, the manifest makes it ${type} [${shape}]`);
   };
   const { recipe, classes, network, novelty, reference } = manifest;
   if (network.window !== recipe.window || network.channels !== recipe.channels.length || network.classes !== classes.length) {
     throw new BundleRefusal('bundle/manifest', 'manifest.json: network, recipe and classes disagree about window, channels or classes');
   }
-  expect('input window', inputs.window, ['N', recipe.window, recipe.channels.length]);
-  expect('input adapterBank', inputs.adapterBank, ['K', bankLayout(manifest).size]);
-  expect('output logits', outputs.logits, ['N', classes.length]);
-  expect('output probabilities', outputs.probabilities, ['N', classes.length]);
-  if (novelty) expect('output novelty', outputs.novelty, ['N']);
-  if (reference || inputs.referenceBank) {
-    expect('output features', outputs.features, ['N', inputs.referenceBank?.[1]]);
-    expect('input referenceIndex', inputs.referenceIndex, reference ? ['N'] : []);
-  }
+  expect('input window', inputs.get('window'), 'int16', ['N', recipe.window, recipe.channels.length]);
+  expect('input adapterBank', inputs.get('adapterBank'), 'float32', ['K', bankLayout(manifest).size]);
+  expect('output logits', outputs.get('logits'), 'float32', ['N', classes.length]);
+  expect('output probabilities', outputs.get('probabilities'), 'float32', ['N', classes.length]);
+  if (novelty) expect('output novelty', outputs.get('novelty'), 'float32', ['N']);
+  const bank = inputs.get('referenceBank');
+  if (reference) {
+    expect('output features', outputs.get('features'), 'float32', ['N', bank?.shape[1]]);
+    expect('input referenceIndex', inputs.get('referenceIndex'), 'int32', ['N']);
+  } else if (bank) throw new BundleRefusal('bundle/graph', `${FILES.infer}: takes references, which the manifest does not say`);
 }
 
 function checkBase({ manifest, files }: Bundle): void {
@@ -187,7 +189,7 @@ export function bankLayout({ adapterTensors }: Pick<Manifest, 'adapterTensors'>)
 async function decodeGraph(files: ReadonlyMap<string, Uint8Array>, name: string): Promise<Graph> {
   const bytes = files.get(name);
   if (!bytes) throw new BundleRefusal('bundle/graph', `the bundle lists no ${name}`);
-  // A gateway's main thread reads manifests and adapters only: 8 MB of protobuf classes are not for it.
+  // A gateway reads manifests, parts and adapters only: 8 MB of protobuf classes are not for it.
   const { decodeOnnx } = await import('../trace/onnx.ts');
   try {
     return decodeOnnx(bytes, files);
@@ -212,14 +214,14 @@ export function bundleModel({ files }: Bundle, name: string): Model {
 /**
  * Makes a session of a graph of the bundle.
  *
- * @throws BundleRefusal bundle/part, or bundle/graph with the engine's words where it cannot run it
+ * @throws BundleRefusal bundle/part, or bundle/engine with the engine's words where it cannot run it
  */
 export async function loadGraph(engine: Engine, bundle: Bundle, name: string): Promise<Session> {
   const model = bundleModel(bundle, name);
   try {
     return await engine.load(model);
   } catch (cause) {
-    throw new BundleRefusal('bundle/graph', `${name}: ${(cause as Error).message}`, { cause });
+    throw new BundleRefusal('bundle/engine', `${name}: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -274,12 +276,17 @@ export async function checkAnswers(bundle: Bundle, session: Session): Promise<nu
   const { tensors } = decodeSafetensors(files.get(FILES.answers) ?? new Uint8Array(), FILES.answers);
   const { logits: expected, ...inputs } = tensors;
   const feeds: Record<string, TensorData> = { ...inputs, adapterBank: answerBank(bankLayout(manifest).size) };
-  let logits: Float32Array;
+  let outputs: Record<string, TensorData>;
   try {
-    logits = (await session.run(feeds)).logits.values as Float32Array;
+    outputs = await session.run(feeds);
   } catch (cause) {
     throw new BundleRefusal('bundle/answers', `${FILES.answers} cannot be fed to the graph: ${(cause as Error).message}`, { cause });
   }
+  for (const [name, { type, values }] of Object.entries(outputs)) {
+    if (type === 'float32' && !(values as Float32Array).every(Number.isFinite))
+      throw new BundleRefusal('bundle/answers', `the graph gives ${name} that is no number for the inputs of the known answers`);
+  }
+  const logits = outputs.logits.values as Float32Array;
   const answers = expected.values as Float32Array;
   let worst = logits.length === answers.length ? 0 : Number.POSITIVE_INFINITY;
   for (let index = 0; index < answers.length; index++) {

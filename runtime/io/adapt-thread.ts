@@ -38,7 +38,7 @@ export class LearningThread {
       thread.#digest = digest;
       return thread;
     } catch (error) {
-      await worker.terminate();
+      await endThread(worker, { kind: 'stop' } satisfies ToLearner);
       throw error;
     }
   }

@@ -14,7 +14,8 @@ if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
 
 let learner: Learner | undefined;
-let stopping = false;
+/** Ends a pause between two steps too: a gateway that stops waits for this thread. */
+const stopping = new AbortController();
 
 async function start({ bundleFolder, engine, wasmFolder }: Extract<ToLearner, { kind: 'start' }>): Promise<FromLearner> {
   const lowPriority = lowerThreadPriority();
@@ -34,11 +35,11 @@ async function learn({ examples, current, anchors, budget }: Extract<ToLearner, 
   };
   let stepMs = performance.now();
   const onStep = async () => {
-    if (stopping) throw new Error('the gateway stops');
+    if (stopping.signal.aborted) throw new Error('the gateway stops');
     const { wall, cpu } = seconds();
     if (wall > budget.wallSeconds) throw new Error(`${budget.wallSeconds} s are over`);
     if (cpu !== undefined && cpu > budget.cpuSeconds) throw new Error(`${budget.cpuSeconds} s of CPU are used up`);
-    await sleep((performance.now() - stepMs) * (1 / budget.workShare - 1));
+    await sleep((performance.now() - stepMs) * (1 / budget.workShare - 1), undefined, { signal: stopping.signal });
     stepMs = performance.now();
   };
   const learned = await learner!.learn(examples, current, anchors, DEFAULT_ADAPTATION, { onStep });
@@ -57,7 +58,7 @@ let queue: Promise<void> = Promise.resolve();
 
 port.on('message', (message: ToLearner) => {
   if (message.kind === 'stop') {
-    stopping = true;
+    stopping.abort();
     void queue.finally(() => process.exit());
     return;
   }

@@ -1,24 +1,39 @@
 import { Worker } from 'node:worker_threads';
 import { endThread } from './end-thread.ts';
 
+/** What an inference thread is told as it starts. */
+export interface ThreadData {
+  /** Whether to load onnxruntime before anybody asks for it. */
+  readonly warm: boolean;
+}
+
 /** Started before anybody knew what it is to run. */
 let early: Worker | undefined;
 
-const start = (programs: URL) => new Worker(new URL('inference-worker.js', programs), { name: 'inference' });
+const start = (programs: URL, workerData: ThreadData) =>
+  new Worker(new URL('inference-worker.js', programs), { name: 'inference', workerData });
+
+const forget = () => {
+  early = undefined;
+};
 
 /**
  * Starts an inference thread before the main thread has read its own program, let alone a configuration: the two load beside each other, on two cores
- * a quarter of the time until the first decision.
+ * a quarter of the time until the first decision. One that cannot be started now is started when it is asked for.
  *
  * @param programs folder with inference-worker.js, as a URL with a closing slash
  */
 export function startEarly(programs: URL): void {
-  early = start(programs);
+  try {
+    early = start(programs, { warm: true }).once('error', forget);
+  } catch {
+    // Whoever asks for one hears why there is none.
+  }
 }
 
 /** The thread that was started early, once; another afterwards. */
 export function inferenceWorker(programs: URL): Worker {
-  const worker = early ?? start(programs);
+  const worker = early?.off('error', forget) ?? start(programs, { warm: false });
   early = undefined;
   return worker;
 }

@@ -112,7 +112,7 @@ export class InferenceThread {
       ready = await proved(worker);
     } catch (error) {
       // A thread that nobody has keeps the process from ending.
-      await worker.terminate();
+      await endThread(worker, { kind: 'stop' } satisfies ToWorker);
       throw error;
     }
     worker.on('error', onExit);

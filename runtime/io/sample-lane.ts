@@ -1,5 +1,3 @@
-import { TopicNames } from './topic-names.ts';
-
 /** First byte of a PUBLISH with QoS 0, neither repeated nor retained (MQTT 3.1.1 and 5.0, 3.3.1). */
 const PUBLISH = 0x30;
 /** Longest packet that is taken in pieces; longer ones go by the client as they come. */
@@ -21,7 +19,6 @@ export class SampleLane {
   readonly #version: number;
   readonly #take: TakeMessage;
   readonly #handOn: (bytes: Buffer) => void;
-  readonly #topics = new TopicNames();
   /** Bytes of a packet that is not whole yet and may be ours. */
   #held: Buffer = NONE;
   /** Bytes of a packet that is not ours, still to come. */
@@ -69,7 +66,7 @@ export class SampleLane {
       if (!properties || properties.at + properties.value > end) return false;
       payloadAt = properties.at + properties.value;
     }
-    return this.#take(this.#topics.of(bytes, topicAt, topicEnd), bytes.subarray(payloadAt, end));
+    return this.#take(bytes.toString('utf8', topicAt, topicEnd), bytes.subarray(payloadAt, end));
   }
 }
 

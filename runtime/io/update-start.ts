@@ -1,4 +1,4 @@
-import { BundleRefusal, isOfTheFolder } from '../../models/bundle/schema/refusal.ts';
+import { BundleRefusal, isProof } from '../../models/bundle/schema/refusal.ts';
 import { decodeSafetensors } from '../../models/bundle/schema/safetensors.ts';
 import { activeSlot, type Slot, type SlotName, type UpdateRecord } from '../update/record.ts';
 import { afterStart, afterUnproved, afterUnstarted } from '../update/revert.ts';
@@ -74,7 +74,7 @@ export async function startProved<T extends Deciding>(
 
 /** Whether what was signed is refused, and not what a disk has made of it. */
 async function isItsOwn(refusal: BundleRefusal, storage: UpdateStorage, name: SlotName, slot: Slot): Promise<boolean> {
-  return !isOfTheFolder(refusal) && (await storage.isSigned(name, slot).catch(() => false));
+  return isProof(refusal) && (await storage.isSigned(name, slot).catch(() => false));
 }
 
 /** Adapters that were on their way to where they decide when the power went, and those that a disk has spoilt since. */

@@ -213,7 +213,8 @@ export function refusalOf(error: unknown, effect: UpdateEffect['kind']): { reado
   const { message } = error as Error;
   if (error instanceof UpdateRefusalError) return { code: error.code, error: message };
   if (error instanceof BundleRefusal) {
-    const code = isOfTheFolder(error) ? 'update/disk' : error.code === 'bundle/answers' ? 'update/answers' : 'update/bundle';
+    const onThisDevice = error.code === 'bundle/answers' || error.code === 'bundle/engine';
+    const code = isOfTheFolder(error) ? 'update/disk' : onThisDevice ? 'update/answers' : 'update/bundle';
     return { code, error: `${error.code}: ${message}` };
   }
   const { syscall, code: ofSystem } = error as NodeJS.ErrnoException;

@@ -11,8 +11,9 @@ export const BUNDLE_REFUSALS = {
   'bundle/manifest': 'the manifest is not JSON or does not fit its schema',
   'bundle/version': 'the bundle is of a format version that this program does not read',
   'bundle/graph': 'a graph cannot be decoded, or its inputs or outputs are not those the manifest promises',
+  'bundle/engine': 'the engine cannot make a graph ready to run on this device',
   'bundle/tensors': 'a safetensors file is malformed, or claims more than it holds',
-  'bundle/not-finite': 'a weight, an adapter or a known answer holds NaN or infinity',
+  'bundle/not-finite': 'a weight or an adapter holds NaN or infinity',
   'bundle/adapter': 'an adapter belongs to another base or has another shape',
   'bundle/occupied': 'a bundle would be written over something that is not a bundle',
   'bundle/answers': 'the graph gives other outputs than the known answers',
@@ -31,6 +32,9 @@ const OF_THE_FOLDER: ReadonlySet<BundleRefusalCode> = new Set([
 
 /** Whether a fresh copy of the same bundle may be better. */
 export const isOfTheFolder = ({ code }: BundleRefusal): boolean => OF_THE_FOLDER.has(code);
+
+/** Whether it says something of the bundle, wherever it lies: an engine without memory says nothing. */
+export const isProof = (refusal: BundleRefusal): boolean => !isOfTheFolder(refusal) && refusal.code !== 'bundle/engine';
 
 /** A bundle that is refused: one line that says what, where and what to do. */
 export class BundleRefusal extends CodedRefusal<BundleRefusalCode> {}

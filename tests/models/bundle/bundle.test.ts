@@ -5,11 +5,15 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import {
   type Bundle,
   bankLayout,
+  baseDigest,
   bundleModel,
   checkAnswers,
+  checkSignature,
   FILES,
+  loadGraph,
   readAdapter,
   readBundle,
+  readParts,
   refuseForeignFolder,
   sha256,
 } from '../../../models/bundle/bundle.ts';
@@ -236,6 +240,65 @@ describe('a bundle is refused', () => {
     const session = await (await ENGINES.onnxruntime()).load(bundleModel(bundle, FILES.infer));
     expect((await refusalOf(checkAnswers(changed, session))).code).toBe('bundle/answers');
     await session.release();
+  });
+});
+
+/** The way of a gateway, which decodes no graph. */
+async function proveByRunning(copy: string): Promise<void> {
+  const engine = await ENGINES.onnxruntime();
+  const read = await readParts(copy);
+  const session = await loadGraph(engine, read, FILES.infer);
+  try {
+    checkSignature(read.manifest, session);
+    await checkAnswers(read, session);
+  } finally {
+    await session.release();
+  }
+}
+
+/** Another deciding graph, of which the manifest knows. */
+async function replaceGraph(copy: string, infer: Uint8Array): Promise<void> {
+  await replaceFile(copy, FILES.infer, infer);
+  const weights = new Uint8Array(await readFile(join(copy, FILES.weights)));
+  const files = new Map<string, Uint8Array>([
+    [FILES.infer, infer],
+    [FILES.weights, weights],
+  ]);
+  await editManifest(copy, (manifest) => ({ ...manifest, base: baseDigest(files) }));
+}
+
+describe('a bundle whose graph is run and not decoded', () => {
+  const graph = () => decodeOnnx(bundle.files.get(FILES.infer)!, bundle.files);
+
+  it('is taken where it is whole', async () => {
+    await expect(proveByRunning(folder)).resolves.toBeUndefined();
+  });
+
+  it('is refused when the graph is not ONNX', async () => {
+    const copy = await copyOfBundle();
+    await replaceGraph(copy, new TextEncoder().encode('not a graph at all'));
+    expect((await refusalOf(proveByRunning(copy))).code).toBe('bundle/engine');
+  });
+
+  it('is refused when the graph takes or gives something else', async () => {
+    const copy = await copyOfBundle();
+    await editManifest(copy, (manifest) => ({ ...manifest, adapterTensors: manifest.adapterTensors.slice(1) }));
+    expect((await refusalOf(proveByRunning(copy))).code).toBe('bundle/graph');
+  });
+
+  it('is refused whichever of its weights is no number', async () => {
+    // Constants of the tracing have no names of their own; some of them only give a shape.
+    const isWeight = (name: string) => !name.startsWith('_');
+    const all = [...graph().initializers.values()];
+    const names = all.filter(({ name, type, external }) => type === 'float32' && !external && isWeight(name)).map(({ name }) => name);
+    expect(names).toContain('temperature');
+    const copy = await copyOfBundle();
+    for (const name of names) {
+      const spoilt = graph();
+      (spoilt.initializers.get(name)!.values as Float32Array).fill(Number.NaN);
+      await replaceGraph(copy, encodeOnnx(spoilt));
+      expect([name, (await refusalOf(proveByRunning(copy))).code]).toEqual([name, 'bundle/answers']);
+    }
   });
 });
 

@@ -3,7 +3,6 @@ import mqttPacket, { type Packet } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
 import { PublishBatch } from '../../../runtime/io/publish-batch.ts';
 import { SampleLane } from '../../../runtime/io/sample-lane.ts';
-import { TopicNames } from '../../../runtime/io/topic-names.ts';
 
 const OURS = 'tremolo/v1/plant/hall/samples/';
 const versions = [4, 5] as const;
@@ -123,18 +122,5 @@ describe.each(versions)('the sample lane on MQTT version %i', (version) => {
         expect(batch.length).toBe(0);
       }),
     );
-  });
-});
-
-describe('names of topics', () => {
-  it('are what the bytes say, however many topics share the places, and the same string while a topic has its place', () => {
-    const names = new TopicNames();
-    for (let round = 0; round < 2; round++) {
-      for (let n = 0; n < 20_000; n++) {
-        const topic = `tremolo/v1/plant/hall-ä/samples/machine-${n}`;
-        const bytes = Buffer.from(`--${topic}--`);
-        expect(names.of(bytes, 2, bytes.length - 2)).toBe(topic);
-      }
-    }
   });
 });

@@ -51,7 +51,7 @@ const OF_THE_BUNDLE: readonly BundleRefusalCode[] = [
 const OF_THE_FOLDER: readonly BundleRefusalCode[] = ['bundle/missing', 'bundle/unreadable', 'bundle/size', 'bundle/hash', 'bundle/path'];
 
 it('every refusal of a bundle is either proof against it or a fault of the folder', () => {
-  expect([...OF_THE_BUNDLE, ...OF_THE_FOLDER, 'bundle/occupied'].sort()).toEqual(Object.keys(BUNDLE_REFUSALS).sort());
+  expect([...OF_THE_BUNDLE, ...OF_THE_FOLDER, 'bundle/engine', 'bundle/occupied'].sort()).toEqual(Object.keys(BUNDLE_REFUSALS).sort());
 });
 
 describe('a start with a confirmed bundle', () => {
@@ -60,12 +60,13 @@ describe('a start with a confirmed bundle', () => {
     expect(record).toMatchObject({ active: 'a', failed: [] });
   });
 
-  it.each([...OF_THE_FOLDER.map((code) => new BundleRefusal(code, 'each time')), systemError('EIO'), systemError('EMFILE')])(
-    'that fails each time (%s) takes what was before, and holds it against nobody',
-    async (error) => {
-      expect((await started(error, 9)).record).toMatchObject({ active: 'factory', slots: {}, failed: [] });
-    },
-  );
+  it.each([
+    ...[...OF_THE_FOLDER, 'bundle/engine' as const].map((code) => new BundleRefusal(code, 'each time')),
+    systemError('EIO'),
+    systemError('EMFILE'),
+  ])('that fails each time (%s) takes what was before, and holds it against nobody', async (error) => {
+    expect((await started(error, 9)).record).toMatchObject({ active: 'factory', slots: {}, failed: [] });
+  });
 
   it.each(OF_THE_BUNDLE)('that is refused as it was signed (%s) condemns it', async (code) => {
     const { record } = await started(new BundleRefusal(code, 'proved'), 9);
@@ -82,6 +83,7 @@ describe('an error of a step', () => {
   it.each([
     ...OF_THE_FOLDER.map((code) => [new BundleRefusal(code, ''), 'update/disk'] as const),
     ...OF_THE_BUNDLE.map((code) => [new BundleRefusal(code, ''), code === 'bundle/answers' ? 'update/answers' : 'update/bundle'] as const),
+    [new BundleRefusal('bundle/engine', ''), 'update/answers'],
     [systemError('EIO'), 'update/disk'],
     [Object.assign(new Error('no thread'), { code: 'ERR_WORKER_INIT_FAILED' }), 'update/disk'],
     [new Error('the graph has no output'), 'update/answers'],
