@@ -176,6 +176,7 @@ describe('a server that learns', () => {
     await vi.waitFor(async () => expect(await health()).toBe(503), patient);
     broker = await startEmbeddedBroker(at);
     await isWell();
+    expect(server.log.map(({ error }) => error)).toContainEqual(expect.stringContaining('has forgotten this server'));
     // As a gateway's outbox does with what was not acknowledged: some of it twice.
     await tell(2, 5);
     await vi.waitFor(async () => expect((await books()).counts).toEqual({ 'signal.kept': 5, 'label.kept': 5 }), patient);

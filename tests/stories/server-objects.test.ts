@@ -75,6 +75,7 @@ describe.skipIf(!OBJECT_SERVER)(`a server and workers that share a store and no 
     const first = begin(['serve', workerYaml, '--worker'], {});
     await logged(first, 'job');
     await first.kill();
+    expect(made('worker')).toHaveLength(1);
 
     // The second trains, and has nowhere to put it.
     const second = begin(['serve', otherYaml, '--worker']);
@@ -101,5 +102,7 @@ describe.skipIf(!OBJECT_SERVER)(`a server and workers that share a store and no 
     const refused = await tremolo('serve', workerYaml, '--worker', '--json');
     expect(refused).toMatchObject({ code: 2, report: { error: { code: 'server/objects' } } });
     expect(refused.stderr.trim().split('\n').at(-1)).toMatch(/refuses GET \(SignatureDoesNotMatch\); look at the credentials/);
+    // What the killed one left lying is gone with the next one's start.
+    expect(made('worker')).toEqual([]);
   }, 180_000);
 });

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FILES, readManifest, sha256 } from '../../models/bundle/bundle.ts';
 import { type Manifest, parseManifest } from '../../models/bundle/schema/manifest.ts';
@@ -76,7 +76,7 @@ class ObjectModels implements ModelStore {
   readonly #store: ObjectStore;
   readonly #copies: FolderModels;
 
-  /** @param folder where what was fetched is kept for the next time */
+  /** @param folder where what was fetched is kept for the next time, by this process alone */
   constructor(store: ObjectStore, folder: string) {
     this.#store = store;
     this.#copies = new FolderModels(folder);
@@ -97,8 +97,9 @@ class ObjectModels implements ModelStore {
     if (known) return known;
     const manifest = await this.#manifestOf(digest);
     if (!manifest) return undefined;
-    await mkdir(this.#copies.name, { recursive: true });
-    const scratch = await mkdtemp(join(this.#copies.name, '.fetching-'));
+    const scratch = this.#scratchOf(digest);
+    await rm(scratch, { recursive: true, force: true });
+    await mkdir(scratch, { recursive: true });
     try {
       for (const [name, hash] of filesOf(manifest.parsed)) await writeFile(join(scratch, name), await this.#fetch(digest, name, hash));
       await writeFile(join(scratch, FILES.manifest), manifest.bytes);
@@ -134,6 +135,12 @@ class ObjectModels implements ModelStore {
     for (const name of names.toSorted((one, other) => Number(other === manifest) - Number(one === manifest)))
       await this.#store.remove(name);
     await this.#copies.remove(digest);
+    // Of somebody who was killed while he fetched it.
+    await rm(this.#scratchOf(digest), { recursive: true, force: true });
+  }
+
+  #scratchOf(digest: string): string {
+    return join(this.#copies.name, `.fetching-${digest}`);
   }
 
   async #manifestOf(digest: string): Promise<{ readonly bytes: Uint8Array; readonly parsed: Manifest } | undefined> {

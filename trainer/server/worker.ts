@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
@@ -28,6 +28,7 @@ export async function work(
 ): Promise<void> {
   const worker = `${hostname()}-${process.pid}`;
   const { artifacts } = configuration;
+  await sweep(artifacts);
   await openModelStore(configuration).check();
   const engine = await createOnnxruntimeEngine();
   while (!signal.aborted) {
@@ -51,7 +52,7 @@ export async function work(
     let scratch: string | undefined;
     try {
       await mkdir(artifacts, { recursive: true });
-      scratch = await mkdtemp(join(artifacts, '.making-'));
+      scratch = await mkdtemp(join(artifacts, `.making-${worker}-`));
       // A store that is away costs waiting, and not what was trained; what is fetched from it goes with the job.
       const onAway = (error: Error) => log('store', { id: job.id, error: error.message });
       const models = openModelStore(configuration, scratch, { signal: stop, onAway });
@@ -88,6 +89,23 @@ export async function work(
       const counts = await fail(error.message, !isRefused || stop.aborted);
       log('failed', { id: job.id, counts, error: error.message });
     }
+  }
+}
+
+/** Removes the drafts of workers of this machine that were killed: what is erased elsewhere must not lie on in them. */
+async function sweep(artifacts: string): Promise<void> {
+  for (const name of await readdir(artifacts).catch((): string[] => [])) {
+    const [, host, pid] = /^\.making-(.+)-(\d+)-\w{6}$/.exec(name) ?? [];
+    if (host === hostname() && !isAlive(Number(pid))) await rm(join(artifacts, name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
