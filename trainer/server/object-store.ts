@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { AwsClient } from 'aws4fetch';
 import { Refusal } from '../refusal.ts';
+import { pause } from './pause.ts';
 
 /** An answer that takes longer comes no more, milliseconds. */
 const LONGEST_ANSWER_MS = 60_000;
@@ -142,16 +143,4 @@ export class ObjectStore {
     const advice = status === 404 ? 'make the bucket, or name another' : 'look at the credentials and what they may do';
     throw new Refusal('server/objects', `${this.name} refuses ${method} (${code}); ${advice}`);
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-    signal.addEventListener('abort', done);
-  });
 }

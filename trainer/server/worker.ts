@@ -9,6 +9,7 @@ import type { ServerConfiguration } from './configuration.ts';
 import type { Lease } from './jobs.ts';
 import { type ModelStore, modelFolder, openModelStore } from './model-store.ts';
 import type { Books } from './open-books.ts';
+import { pause } from './pause.ts';
 import { retrain } from './retrain.ts';
 import { retrainInputSchema } from './retrain-input.ts';
 
@@ -112,16 +113,4 @@ function isAlive(pid: number): boolean {
 function summaryOf(result: object): Record<string, unknown> {
   const { outcome, reason, digest, method, old, new: fresh, seconds } = result as Record<string, unknown>;
   return { outcome, reason, digest, method, old, new: fresh, seconds };
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-    signal.addEventListener('abort', done);
-  });
 }
