@@ -295,6 +295,8 @@ describe.skipIf(!MOSQUITTO)('a broker that loses its power', () => {
       const { time } = await logged(gateway, 'listening');
       const reconnectedS = (Date.parse(time as string) - backMs) / 1000;
       await vi.waitFor(() => expect(operator.signals.length).toBeGreaterThan(before.signals.length), { ...patient, interval: 1 });
+      // What the broker kept of the one that was killed is taken for no rival.
+      expect(await metric('broker_rivals_total')).toBe(0);
       machines.silent = true;
       await Promise.all([gateway.kill(), server.kill()]);
       gateway = beginGateway();
