@@ -329,7 +329,12 @@ export async function startGateway(
   // A status that is late is wrong: none is kept for a broker that is away.
   const sendStatus = () => {
     const { sent } = diagnoses;
-    if (publish(topics.status, JSON.stringify(status()), true, (delivered) => delivered && diagnoses.confirm(sent))) guard.published();
+    publish(topics.status, JSON.stringify(status()), true, (delivered) => {
+      if (!delivered) return;
+      diagnoses.confirm(sent);
+      // Not before: what the broker kept from an earlier life, which its own power cut ended unsaid, is still on its way when we send.
+      guard.published();
+    });
   };
   const sickness = () => {
     const busyMs = loop.busyMs(now());

@@ -1,4 +1,3 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -7,78 +6,23 @@ import type { MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { readManifest } from '../../models/bundle/bundle.ts';
-import type { DriftSignal } from '../../runtime/contracts/drift.ts';
-import type { Label } from '../../runtime/contracts/label.ts';
-import { gatewayTopics } from '../../runtime/contracts/topics.ts';
 import { connectBroker } from '../../runtime/io/broker-client.ts';
 import { type EmbeddedBroker, startEmbeddedBroker } from '../../trainer/io/broker.ts';
 import { openBooks } from '../../trainer/server/open-books.ts';
-import { rawWindows } from '../support/evidence.ts';
+import { said, tellServer } from '../support/evidence.ts';
 import { freePort } from '../support/live-gateway.ts';
+import { beginLogging, type LoggingProcess, logged } from '../support/logging-process.ts';
 import { type Cluster, POSTGRES, startPostgres } from '../support/postgres.ts';
 import { SimulatedGateway } from '../support/simulated-gateway.ts';
 import { machine, trainedBundle, writeSet } from '../trainer/tune/machines.ts';
 
-const TREMOLO = new URL('../../dist/tremolo.js', import.meta.url).pathname;
 const patient = { timeout: 55_000, interval: 50 };
-const TOPICS = gatewayTopics('plant', 'hall');
-const WINDOWS = 6;
 
-type LogLine = Record<string, unknown> & { msg: string };
-
-interface Running {
-  readonly child: ChildProcess;
-  /** What it and its workers have logged. */
-  readonly log: LogLine[];
-  readonly ended: Promise<unknown>;
-}
-
-const running: Running[] = [];
-function begin(args: readonly string[], env: Record<string, string> = {}): Running {
-  const child = spawn(process.execPath, [TREMOLO, ...args], { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } });
-  const log: LogLine[] = [];
-  let rest = '';
-  child.stderr.on('data', (chunk) => {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop()!;
-    for (const line of lines) log.push(line.startsWith('{') ? JSON.parse(line) : { msg: line });
-  });
-  const one = { child, log, ended: new Promise((resolve) => child.once('exit', resolve)) };
+const running: LoggingProcess[] = [];
+function begin(args: readonly string[], env: Record<string, string> = {}): LoggingProcess {
+  const one = beginLogging('tremolo.js', args, env);
   running.push(one);
   return one;
-}
-
-const logged = (of: Running, msg: string) =>
-  vi.waitFor(() => {
-    const line = of.log.find((one) => one.msg === msg);
-    expect(line, `"${msg}" in ${JSON.stringify(of.log)}`).toBeDefined();
-    return line!;
-  }, patient);
-
-/** A drift signal with one raw window each, and a label for it: four conditions of another machine. */
-function evidence(): { signal: DriftSignal; label: Label }[] {
-  const at = new Date(0).toISOString();
-  return machine(0.6).flatMap((recording, epoch) =>
-    rawWindows(recording, 512, 512, epoch)
-      .slice(0, WINDOWS)
-      .map((raw, index) => {
-        const id = `s-${epoch}-${index}`;
-        const signal: DriftSignal = {
-          ...{ id, stream: 'press', asset: 'asset-1', at, benign: false, severity: 0.01, model: 'm' },
-          cause: { statistic: 'shift', kind: 'condition', channel: 'x', bandHz: [10, 20], changeDb: 6 },
-          estimatedAccuracy: { before: 0.9, now: 0.6 },
-          decided: { before: 'normal', now: 'hum' },
-          budget: { runLength: 20_000, windows: 100, signals: 1 },
-          evidence: { kind: 'raw', windows: [{ ...raw, scales: [...raw.scales], probabilities: [0.25, 0.25, 0.25, 0.25] }] },
-        };
-        const label: Label = {
-          ...{ id: `l-${epoch}-${index}`, stream: 'press', at, annotator: 'ann-1', tier: 'first', verdict: 'correct' },
-          class: recording.label!,
-          subject: { kind: 'signal', signal: id },
-        };
-        return { signal, label };
-      }),
-  );
 }
 
 let bundle: string;
@@ -97,7 +41,6 @@ let yaml: string;
 let client: MqttClient;
 let gateway: SimulatedGateway;
 let port: number;
-const said = evidence();
 
 beforeEach(async () => {
   broker = await startEmbeddedBroker();
@@ -112,10 +55,7 @@ beforeEach(async () => {
   await gateway.start();
 });
 afterEach(async () => {
-  for (const { child, ended } of running.splice(0)) {
-    child.kill('SIGKILL');
-    await ended;
-  }
+  for (const one of running.splice(0)) await one.kill();
   await gateway.stop();
   await client.endAsync(true);
   await broker.close();
@@ -141,13 +81,7 @@ const configure = (more: Record<string, unknown>) =>
 const health = async () => (await fetch(`http://127.0.0.1:${port}/healthz`)).status;
 const isWell = () => vi.waitFor(async () => expect(await health()).toBe(200), patient);
 
-async function tell(from: number, to: number): Promise<void> {
-  for (const { signal, label } of said.slice(from, to)) {
-    await client.publishAsync(TOPICS.drift('press'), JSON.stringify(signal), { qos: 1 });
-    const receipt = { id: label.id, stream: 'press', at: label.at, outcome: 'taken', windows: 1, label };
-    await client.publishAsync(TOPICS.labelled('press'), JSON.stringify(receipt), { qos: 1 });
-  }
-}
+const tell = (from: number, to: number) => tellServer(client, from, to);
 
 async function books(url?: string) {
   const open = await openBooks({ database: join(folder, 'state/server.db'), lease: 1000 }, url, () => {});
@@ -159,7 +93,7 @@ async function books(url?: string) {
 const rollouts = () => readdir(join(folder, 'fleet/rollouts')).catch((): string[] => []);
 
 /** One retraining from all that was said, in effect once, and the gateway runs it. */
-async function expectOneRetraining(server: Running, url?: string): Promise<void> {
+async function expectOneRetraining(server: LoggingProcess, url?: string): Promise<void> {
   await vi.waitFor(() => expect(gateway.ran, JSON.stringify(server.log.slice(-10))).toHaveLength(1), patient);
   await vi.waitFor(() => expect(server.log.find((line) => line.msg === 'model')).toMatchObject({ state: 'running' }), patient);
   const { counts, jobs, models } = await books(url);
@@ -177,24 +111,21 @@ describe('a server that learns', () => {
     await logged(first, 'serving');
     await isWell();
     await tell(0, 5);
-    first.child.kill('SIGKILL');
-    await first.ended;
+    await first.kill();
     // Nobody is there: the broker keeps it.
     await tell(5, 12);
     await configure({ workers: 0 });
     const second = begin(['serve', yaml]);
     await tell(10, said.length);
     await logged(second, 'asked');
-    second.child.kill('SIGKILL');
-    await second.ended;
+    await second.kill();
     await configure({});
     const third = begin(['serve', yaml]);
     const { worker } = await logged(third, 'job');
     process.kill(Number(String(worker).split('-').at(-1)), 'SIGKILL');
     const finished = await logged(third, 'finished');
     expect(finished).toMatchObject({ counts: true, outcome: 'accepted' });
-    third.child.kill('SIGKILL');
-    await third.ended;
+    await third.kill();
     const fourth = begin(['serve', yaml]);
     await expectOneRetraining(fourth);
   }, 180_000);
@@ -245,6 +176,7 @@ describe('a server that learns', () => {
     await vi.waitFor(async () => expect(await health()).toBe(503), patient);
     broker = await startEmbeddedBroker(at);
     await isWell();
+    expect(server.log.map(({ error }) => error)).toContainEqual(expect.stringContaining('has forgotten this server'));
     // As a gateway's outbox does with what was not acknowledged: some of it twice.
     await tell(2, 5);
     await vi.waitFor(async () => expect((await books()).counts).toEqual({ 'signal.kept': 5, 'label.kept': 5 }), patient);

@@ -11,6 +11,7 @@ import { ProgressBar } from '../io/progress.ts';
 import { Refusal } from '../refusal.ts';
 import { readServerConfiguration } from '../server/configuration.ts';
 import { eraseFromServer } from '../server/erase.ts';
+import { openModelStore } from '../server/model-store.ts';
 import { openBooks } from '../server/open-books.ts';
 import { type Command, choiceOption, listOption, numberOption, type Options, type ParsedArguments, textOption } from './command.ts';
 
@@ -187,7 +188,7 @@ async function erasePseudonym(path: string, pseudonym: string, args: ParsedArgum
   const repository = await Repository.open(configuration.repository);
   const books = await openBooks(configuration, process.env.DATABASE_URL, () => {});
   try {
-    const done = await eraseFromServer(configuration, books.store, await repository.sites(), pseudonym);
+    const done = await eraseFromServer(repository.folder, books.store, openModelStore(configuration), await repository.sites(), pseudonym);
     const kinds = Object.entries(done.erased).map(([kind, count]) => `${count} ${kind}`);
     process.stdout.write(
       [

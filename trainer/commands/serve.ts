@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
 import { pino } from 'pino';
+import { LimitedLog } from '../../runtime/io/limited-log.ts';
 import { Repository } from '../fleet/repository.ts';
 import { FleetServer } from '../fleet/server.ts';
 import { Refusal } from '../refusal.ts';
@@ -14,10 +15,12 @@ const logger = () => pino({ base: undefined, timestamp: pino.stdTimeFunctions.is
 
 function events() {
   const log = logger();
+  // A broker that is away for an hour must not fill the disk with one line a second.
+  const limited = new LimitedLog(log);
   return {
     log,
     onEvent: (event: string, details: Record<string, unknown>) => {
-      if (details.error !== undefined || details.warning !== undefined) log.warn(details, event);
+      if (details.error !== undefined || details.warning !== undefined) limited.warn(`${event} ${JSON.stringify(details)}`, details, event);
       else log.info(details, event);
     },
   };
@@ -71,14 +74,14 @@ Keeps the repository's signatures fresh, answers what gateways fetch, and leads 
 push. Logs to stderr, one JSON object a line. One process at a time serves a repository.
 
 With a server.yaml it also takes drift signals, labels and adapters, each on disk before it is acknowledged, and decides
-by rule when to retrain. Workers (child processes, or others with --worker, on any machine that shares artifacts and
-DATABASE_URL) tune the running bundle on the new windows with replay; what is better on the new and no worse on the old
+by rule when to retrain. Workers (child processes, or others with --worker, on any machine that shares DATABASE_URL
+and artifacts, or an objectStore) tune the running bundle on the new windows with replay; what is better on the new and no worse on the old
 is signed and rolled out in waves. Labels and adapters that cost what is known are quarantined.
 
   repository: fleet                       # made by tremolo keys init
   broker: { url: mqtt://127.0.0.1:1883 }
   database: state/server.db               # or DATABASE_URL=postgres://...
-  artifacts: state/models
+  artifacts: state/models                 # or objectStore: { endpoint: https://..., bucket: models }
   http: { port: 8080 }                    # /healthz
   retrain:
     bundle: bundle                        # what gateways are installed with

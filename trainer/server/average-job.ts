@@ -14,7 +14,7 @@ import type { TuneContext } from '../tune/method.ts';
 import { adapted } from '../tune/train-adapter.ts';
 import { averageAdapters } from './average.ts';
 import type { ServerConfiguration } from './configuration.ts';
-import { modelFolder } from './model-folder.ts';
+import { type ModelStore, modelFolder } from './model-store.ts';
 import { cutOf, fittingWindows } from './retrain-windows.ts';
 import type { Store } from './store.ts';
 
@@ -51,12 +51,13 @@ interface Learned {
  */
 export async function runAverage(
   engine: Engine,
-  configuration: ServerConfiguration,
+  configuration: Pick<ServerConfiguration, 'retrain'>,
+  models: ModelStore,
   store: Store,
   { site, bundle: digest, adapters }: z.infer<typeof averageInputSchema>,
 ): Promise<AverageResult> {
   const began = performance.now();
-  const bundle = await readBundle(await modelFolder(configuration, digest), ['core', 'adapt', 'server']);
+  const bundle = await readBundle(await modelFolder(models, configuration, digest), ['core', 'adapt', 'server']);
   const { manifest } = bundle;
   const network = createNetwork(manifest.network as NetworkOptions);
   const scheme = manifest.adapter as AdapterScheme;

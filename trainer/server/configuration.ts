@@ -3,6 +3,7 @@ import { dirname, join, resolve } from 'node:path';
 import * as z from 'zod';
 import { isTopicName } from '../../runtime/contracts/topics.ts';
 import { brokerSchema } from '../../runtime/io/configuration.ts';
+import { fileSetting } from '../../runtime/io/secret-file.ts';
 import { readYaml } from '../../runtime/io/yaml-file.ts';
 import { Refusal } from '../refusal.ts';
 import { parseDuration } from '../train/settings.ts';
@@ -20,6 +21,12 @@ const duration = (fallback: string) =>
       return z.NEVER;
     });
 
+function isOrigin(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const { protocol, origin } = new URL(text);
+  return /^https?:$/.test(protocol) && (text === origin || text === `${origin}/`);
+}
+
 /** Schema of server.yaml. @param folder that relative paths begin in */
 function serverSchema(folder: string) {
   const path = z
@@ -36,8 +43,21 @@ function serverSchema(folder: string) {
     broker: brokerSchema(folder),
     /** The books; DATABASE_URL in the environment goes before. */
     database: path.prefault('state/server.db'),
-    /** Models that are made; workers on several machines share it. */
+    /** Models that are made; workers on several machines share it, or `objectStore`. */
     artifacts: path.prefault('state/models'),
+    /** An S3-compatible store where models are kept instead: `artifacts` is then each machine's own, for copies and drafts. */
+    objectStore: z
+      .strictObject({
+        endpoint: z.string().refine(isOrigin, 'must be http:// or https://, a host and perhaps a port, and nothing else'),
+        bucket: z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, 'must be 3 to 63 small letters, digits, "." or "-"'),
+        region: z.string().min(1).default('us-east-1'),
+        prefix: z
+          .string()
+          .regex(/^([\w.-]+\/)*$/, 'must be names that each end with "/"')
+          .default('tremolo/'),
+        credentialsFile: fileSetting(folder, true).optional(),
+      })
+      .optional(),
     http: z.strictObject({ port: z.number().int().min(0).max(65_535), host: z.string().min(1).default('127.0.0.1') }).optional(),
     /** Processes of this machine that do jobs. */
     workers: z.number().int().min(0).max(64).default(1),

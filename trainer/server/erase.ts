@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto';
-import { readdir, readFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FILES } from '../../models/bundle/bundle.ts';
-import type { ServerConfiguration } from './configuration.ts';
+import type { ModelStore } from './model-store.ts';
 import type { Model, Store } from './store.ts';
 
 export interface ServerErasure {
@@ -21,30 +19,26 @@ export interface ServerErasure {
  * May be interrupted anywhere and called again, also with a pseudonym that is gone: then it ends what was begun.
  */
 export async function eraseFromServer(
-  { artifacts, repository }: Pick<ServerConfiguration, 'artifacts' | 'repository'>,
+  repository: string,
   store: Store,
+  kept: ModelStore,
   sites: readonly string[],
   pseudonym: string,
 ): Promise<ServerErasure> {
   const { erased, models } = await store.erase(pseudonym);
   const tainted = (await Promise.all(sites.map((site) => store.models(site)))).flat().filter(({ state }) => state === 'tainted');
-  const folders = await readdir(artifacts).catch((): string[] => []);
   const isTainted = new Set(tainted.map(({ digest }) => digest));
-  const replays = new Map<string, string>();
-  for (const folder of folders) {
-    const bytes = await readFile(join(artifacts, folder, FILES.replay)).catch(() => undefined);
-    if (bytes) replays.set(folder, createHash('sha256').update(bytes).digest('hex'));
-  }
-  const living = new Set([...replays].flatMap(([folder, digest]) => (isTainted.has(folder) ? [] : [digest])));
+  const replays = tainted.length > 0 ? await kept.replays() : new Map<string, string>();
+  const living = new Set([...replays].flatMap(([digest, replay]) => (isTainted.has(digest) ? [] : [replay])));
   let replaySets = 0;
   for (const { digest } of tainted) {
     const replay = replays.get(digest);
-    // First what gateways could fetch: the folder is how it is found again.
+    // First what gateways could fetch: the model is how it is found again.
     if (replay !== undefined) {
       replaySets++;
       if (!living.has(replay)) await rm(join(repository, 'objects', replay), { force: true });
     }
-    await rm(join(artifacts, digest), { recursive: true, force: true });
+    await kept.remove(digest);
   }
   return { erased, retrain: models.map(({ digest, site, deployment }) => ({ digest, site, deployment })), replaySets };
 }

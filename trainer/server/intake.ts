@@ -69,7 +69,12 @@ export class Intake {
         },
       );
     };
-    this.#client.on('connect', () => void this.#subscribe().catch(onError));
+    this.#client.on('connect', ({ sessionPresent }) => {
+      // What gateways had acknowledged between the broker's return and ours came to nobody.
+      if (this.#subscribed && !sessionPresent)
+        onError(new Error('the broker has forgotten this server: what came meanwhile is lost; let it keep its sessions on disk'));
+      void this.#subscribe().catch(onError);
+    });
   }
 
   /** Connected and subscribed: what is published from now on comes, if only later. */
@@ -82,7 +87,6 @@ export class Intake {
   }
 
   async #subscribe(): Promise<void> {
-    this.#subscribed = false;
     const topics = this.#options.sites.flatMap((site) => {
       const { allDrift, allLabelled, allAdapters } = siteTopics(site);
       return [allDrift, allLabelled, allAdapters];

@@ -13,7 +13,7 @@ import { Refusal } from '../refusal.ts';
 import type { AverageResult } from './average-job.ts';
 import type { ServerConfiguration } from './configuration.ts';
 import type { Job } from './jobs.ts';
-import { modelFolder } from './model-folder.ts';
+import { type ModelStore, modelFolder } from './model-store.ts';
 import type { Books } from './open-books.ts';
 import type { RetrainResult } from './retrain.ts';
 import { reasonToRetrain } from './rules.ts';
@@ -28,6 +28,7 @@ export type ServerLog = (event: string, details: Record<string, unknown>) => voi
 export class LearningServer {
   readonly #configuration: ServerConfiguration;
   readonly #books: Pick<Books, 'store' | 'jobs'>;
+  readonly #models: ModelStore;
   readonly #repository: Repository;
   readonly #watch: GatewayWatch;
   readonly #log: ServerLog;
@@ -35,12 +36,14 @@ export class LearningServer {
   constructor(
     configuration: ServerConfiguration,
     books: Pick<Books, 'store' | 'jobs'>,
+    models: ModelStore,
     repository: Repository,
     watch: GatewayWatch,
     log: ServerLog,
   ) {
     this.#configuration = configuration;
     this.#books = books;
+    this.#models = models;
     this.#repository = repository;
     this.#watch = watch;
     this.#log = log;
@@ -88,7 +91,7 @@ export class LearningServer {
   async #askForAverage(site: string, kind: string): Promise<void> {
     const bundle = await this.#base(site);
     if (!bundle) return;
-    const { base } = (await readManifest(await modelFolder(this.#configuration, bundle))).manifest;
+    const { base } = (await readManifest(await modelFolder(this.#models, this.#configuration, bundle))).manifest;
     const patterns = this.#configuration.kinds[kind].map(asPattern);
     const newest = new Map<string, KeptArrival>();
     for (const arrival of await this.#books.store.arrivals(site, 'adapter')) {
@@ -129,8 +132,8 @@ export class LearningServer {
     if (gateways.length === 0) return undefined;
     const known = (await store.models(site)).find((model) => model.digest === digest);
     if (known?.state === 'tainted') return 'refused: it holds what was erased';
+    const folder = await modelFolder(this.#models, this.#configuration, digest);
     await store.addModel({ digest, site, parent, job: id, madeMs: Date.now(), state: 'offered', windows, labels }, pseudonyms);
-    const folder = join(this.#configuration.artifacts, digest);
     const cargo = await readBundleCargo(folder, this.#configuration.rollout.adapt ? ['core', 'adapt'] : ['core']);
     const deployment = await this.#rollOut(cargo, gateways);
     await store.setModel(digest, { state: 'offered', deployment });

@@ -7,6 +7,7 @@ import { Refusal } from '../refusal.ts';
 import type { ServerConfiguration } from './configuration.ts';
 import { Intake } from './intake.ts';
 import { LearningServer, type ServerLog } from './learning-server.ts';
+import { openModelStore } from './model-store.ts';
 import { openBooks } from './open-books.ts';
 
 /** How often rules and results are looked at where nothing arrives; and longest wait after something has. */
@@ -71,7 +72,7 @@ class Workers {
  * The server that learns: updates, books, rules, workers.
  *
  * @returns its counters, when it was stopped
- * @throws Refusal fleet/served, server/database
+ * @throws Refusal fleet/served, server/database, server/objects
  */
 export async function serveLearning(
   configuration: ServerConfiguration,
@@ -82,11 +83,13 @@ export async function serveLearning(
   log: ServerLog,
 ): Promise<Record<string, unknown>> {
   const { broker, name, retrain, workers: count, http, rate } = configuration;
+  const models = openModelStore(configuration);
+  await models.check();
   const fleet = await FleetServer.tryStart(repository, broker, { onEvent: log }, { bytesPerSecond: rate });
   if (!fleet) throw new Refusal('fleet/served', `another process serves ${repository.folder}; stop it first, or begin it with --worker`);
   const over = AbortSignal.any([signal, fleet.lost]);
   const books = await openBooks(configuration, databaseUrl, (error) => log('database', { error: error.message }));
-  const learning = new LearningServer(configuration, books, repository, fleet.watch, log);
+  const learning = new LearningServer(configuration, books, models, repository, fleet.watch, log);
 
   let trouble: string | undefined;
   let timer: NodeJS.Timeout | undefined;

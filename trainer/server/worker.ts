@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
@@ -7,8 +7,9 @@ import { Refusal } from '../refusal.ts';
 import { averageInputSchema, runAverage } from './average-job.ts';
 import type { ServerConfiguration } from './configuration.ts';
 import type { Lease } from './jobs.ts';
-import { modelFolder } from './model-folder.ts';
+import { type ModelStore, modelFolder, openModelStore } from './model-store.ts';
 import type { Books } from './open-books.ts';
+import { pause } from './pause.ts';
 import { retrain } from './retrain.ts';
 import { retrainInputSchema } from './retrain-input.ts';
 
@@ -27,6 +28,9 @@ export async function work(
   log: WorkerLog,
 ): Promise<void> {
   const worker = `${hostname()}-${process.pid}`;
+  const { artifacts } = configuration;
+  await sweep(artifacts);
+  await openModelStore(configuration).check();
   const engine = await createOnnxruntimeEngine();
   while (!signal.aborted) {
     const lease = await jobs.take(worker);
@@ -46,39 +50,39 @@ export async function work(
       );
     }, jobs.leaseMs / HEARTBEATS);
     const onProgress = (note: string) => log('progress', { id: job.id, note });
+    let scratch: string | undefined;
     try {
+      await mkdir(artifacts, { recursive: true });
+      scratch = await mkdtemp(join(artifacts, `.making-${worker}-`));
+      // A store that is away costs waiting, and not what was trained; what is fetched from it goes with the job.
+      const onAway = (error: Error) => log('store', { id: job.id, error: error.message });
+      const models = openModelStore(configuration, scratch, { signal: stop, onAway });
       const result = await (job.kind === 'retrain'
-        ? runRetrain()
-        : runAverage(engine, configuration, store, averageInputSchema.parse(job.input)));
+        ? runRetrain(models, join(scratch, 'bundle'))
+        : runAverage(engine, configuration, models, store, averageInputSchema.parse(job.input)));
       const counts = await lease.finish(result);
       log('finished', { id: job.id, counts, ...summaryOf(result) });
     } catch (error) {
       await failed(lease, error as Error);
     } finally {
       clearInterval(beat);
+      if (scratch) await rm(scratch, { recursive: true, force: true });
     }
 
-    async function runRetrain() {
+    async function runRetrain(models: ModelStore, out: string) {
       const settings = configuration.retrain;
       if (!settings) throw new Refusal('server/retrain', 'server.yaml of this worker has no retrain');
       const { base, through } = retrainInputSchema.parse(job.input);
-      await mkdir(configuration.artifacts, { recursive: true });
-      const scratch = await mkdtemp(join(configuration.artifacts, '.making-'));
-      try {
-        const { known, steps, full, seed, tolerance, suspicion } = settings;
-        const windows = await store.labelledWindows(job.site, through);
-        const out = join(scratch, 'bundle');
-        const bundle = await modelFolder(configuration, base);
-        const made = await retrain(
-          engine,
-          { bundle, out, windows, known, steps, full, seed, tolerance, suspicion },
-          { signal: stop, onProgress },
-        );
-        if (made.outcome === 'accepted') await keepModel(out, join(configuration.artifacts, made.digest!));
-        return made;
-      } finally {
-        await rm(scratch, { recursive: true, force: true });
-      }
+      const { known, steps, full, seed, tolerance, suspicion } = settings;
+      const windows = await store.labelledWindows(job.site, through);
+      const bundle = await modelFolder(models, configuration, base);
+      const made = await retrain(
+        engine,
+        { bundle, out, windows, known, steps, full, seed, tolerance, suspicion },
+        { signal: stop, onProgress },
+      );
+      if (made.outcome === 'accepted') await models.keep(out, made.digest!);
+      return made;
     }
 
     async function failed({ fail }: Lease, error: Error): Promise<void> {
@@ -89,26 +93,24 @@ export async function work(
   }
 }
 
-/** Under its digest a model has one content: who comes second has brought the same. */
-async function keepModel(made: string, place: string): Promise<void> {
-  await rename(made, place).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
-  });
+/** Removes the drafts of workers of this machine that were killed: what is erased elsewhere must not lie on in them. */
+async function sweep(artifacts: string): Promise<void> {
+  for (const name of await readdir(artifacts).catch((): string[] => [])) {
+    const [, host, pid] = /^\.making-(.+)-(\d+)-\w{6}$/.exec(name) ?? [];
+    if (host === hostname() && !isAlive(Number(pid))) await rm(join(artifacts, name), { recursive: true, force: true });
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
 }
 
 function summaryOf(result: object): Record<string, unknown> {
   const { outcome, reason, digest, method, old, new: fresh, seconds } = result as Record<string, unknown>;
   return { outcome, reason, digest, method, old, new: fresh, seconds };
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms);
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-    signal.addEventListener('abort', done);
-  });
 }

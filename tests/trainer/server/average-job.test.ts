@@ -13,6 +13,7 @@ import { signAdapter } from '../../../runtime/io/adapter-statement.ts';
 import { runAverage } from '../../../trainer/server/average-job.ts';
 import type { ServerConfiguration } from '../../../trainer/server/configuration.ts';
 import { arrivalOf } from '../../../trainer/server/intake.ts';
+import { FolderModels } from '../../../trainer/server/model-store.ts';
 import { openBooks } from '../../../trainer/server/open-books.ts';
 import { trainedBundle } from '../tune/machines.ts';
 
@@ -73,8 +74,8 @@ describe('averaging what machines of one kind have learned', () => {
     await books.store.gatewayKey('plant', 'stolen', key.publicKey);
     await tell('stolen', moved(4, 0.001), gatewayKey());
 
-    const configuration = { artifacts: '/nowhere', retrain: { bundle: folder, tolerance: 0.02 } } as ServerConfiguration;
-    const result = await runAverage(await createOnnxruntimeEngine(), configuration, books.store, {
+    const configuration = { retrain: { bundle: folder, tolerance: 0.02 } } as ServerConfiguration;
+    const result = await runAverage(await createOnnxruntimeEngine(), configuration, new FolderModels('/nowhere'), books.store, {
       site: 'plant',
       kind: 'press',
       bundle: digest,

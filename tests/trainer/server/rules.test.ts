@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -82,6 +83,25 @@ describe('all weights are trained', () => {
 });
 
 describe('server.yaml', () => {
+  it('names an object store without its secrets, and every mistake in that', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tremolo-server-yaml-'));
+    const path = join(folder, 'server.yaml');
+    const said = (text: string) => {
+      writeFileSync(path, `repository: fleet\nbroker: { url: mqtt://127.0.0.1 }\nobjectStore:\n${text}`);
+      return readServerConfiguration(path);
+    };
+    expect((await said('  endpoint: https://objects.plant:9000\n  bucket: models\n')).objectStore).toEqual({
+      ...{ endpoint: 'https://objects.plant:9000', bucket: 'models', region: 'us-east-1', prefix: 'tremolo/' },
+    });
+    writeFileSync(join(folder, 'keys'), 'key:secret\n', { mode: 0o644 });
+    await expect(
+      said('  endpoint: https://key:secret@objects.plant\n  bucket: A\n  prefix: models\n  credentialsFile: keys\n  secret: s\n'),
+    ).rejects.toThrow(
+      /line 4, objectStore.endpoint: must be http.*line 5, objectStore.bucket.*line 6, objectStore.prefix.*line 7, objectStore.credentialsFile: .*chmod 600.*secret/,
+    );
+    await expect(said('  endpoint: ftp://objects.plant\n  bucket: models\n')).rejects.toThrow(/line 4, objectStore.endpoint: must be http/);
+  });
+
   it('names every mistake with its line', async () => {
     const path = join(await mkdtemp(join(tmpdir(), 'tremolo-server-yaml-')), 'server.yaml');
     await writeFile(

@@ -1,0 +1,198 @@
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FILES, readManifest, sha256 } from '../../models/bundle/bundle.ts';
+import { type Manifest, parseManifest } from '../../models/bundle/schema/manifest.ts';
+import { Refusal } from '../refusal.ts';
+import type { ServerConfiguration } from './configuration.ts';
+import { ObjectStore, type Patience, StoreAway } from './object-store.ts';
+
+/**
+ * Models by their digests, for all processes of a server on all its machines. A model is there wholly or not at all.
+ *
+ * Two implementations: a folder that the machines share, and an S3-compatible store.
+ */
+export interface ModelStore {
+  /** For people. */
+  readonly name: string;
+  /** @throws Refusal where it can never be used as it is configured; one that is only away now may come back */
+  check(): Promise<void>;
+  /** A folder with the model in it; undefined where there is none. @throws Refusal server/model where it is not what was kept */
+  folderOf(digest: string): Promise<string | undefined>;
+  /** Keeps what lies in a folder, which may be gone afterwards. Under its digest a model has one content: who comes second has brought the same. */
+  keep(folder: string, digest: string): Promise<void>;
+  /** Hashes of the replay windows of all models, by digest. */
+  replays(): Promise<ReadonlyMap<string, string>>;
+  /** May be called again, also where it was cut short. */
+  remove(digest: string): Promise<void>;
+}
+
+/** @param folder for what must be fetched from elsewhere @throws Refusal server/objects */
+export function openModelStore(
+  { artifacts, objectStore }: Pick<ServerConfiguration, 'artifacts' | 'objectStore'>,
+  folder = artifacts,
+  patience?: Patience,
+): ModelStore {
+  return objectStore ? new ObjectModels(new ObjectStore(objectStore, patience), folder) : new FolderModels(artifacts);
+}
+
+/** Folders by digest. */
+export class FolderModels implements ModelStore {
+  readonly name: string;
+
+  constructor(folder: string) {
+    this.name = folder;
+  }
+
+  async check(): Promise<void> {}
+
+  async folderOf(digest: string): Promise<string | undefined> {
+    const folder = join(this.name, digest);
+    return (await isModel(folder, digest)) ? folder : undefined;
+  }
+
+  async keep(folder: string, digest: string): Promise<void> {
+    await moveTo(folder, join(this.name, digest));
+  }
+
+  async replays(): Promise<ReadonlyMap<string, string>> {
+    const found = new Map<string, string>();
+    for (const digest of await readdir(this.name).catch((): string[] => [])) {
+      const bytes = await readFile(join(this.name, digest, FILES.replay)).catch(() => undefined);
+      if (bytes) found.set(digest, sha256(bytes));
+    }
+    return found;
+  }
+
+  async remove(digest: string): Promise<void> {
+    await rm(join(this.name, digest), { recursive: true, force: true });
+  }
+}
+
+/**
+ * Objects named DIGEST/FILE. The manifest is put last and names the hashes of all others, and the digest is the manifest's own: nothing half written and
+ * nothing altered is taken for a model.
+ */
+class ObjectModels implements ModelStore {
+  readonly #store: ObjectStore;
+  readonly #copies: FolderModels;
+
+  /** @param folder where what was fetched is kept for the next time, by this process alone */
+  constructor(store: ObjectStore, folder: string) {
+    this.#store = store;
+    this.#copies = new FolderModels(folder);
+  }
+
+  get name(): string {
+    return this.#store.name;
+  }
+
+  async check(): Promise<void> {
+    await this.#store.list('', 1).catch((error: Error) => {
+      if (!(error instanceof StoreAway)) throw error;
+    });
+  }
+
+  async folderOf(digest: string): Promise<string | undefined> {
+    const known = await this.#copies.folderOf(digest);
+    if (known) return known;
+    const manifest = await this.#manifestOf(digest);
+    if (!manifest) return undefined;
+    const scratch = this.#scratchOf(digest);
+    await rm(scratch, { recursive: true, force: true });
+    await mkdir(scratch, { recursive: true });
+    try {
+      for (const [name, hash] of filesOf(manifest.parsed)) await writeFile(join(scratch, name), await this.#fetch(digest, name, hash));
+      await writeFile(join(scratch, FILES.manifest), manifest.bytes);
+      await this.#copies.keep(scratch, digest);
+    } finally {
+      await rm(scratch, { recursive: true, force: true });
+    }
+    return this.#copies.folderOf(digest);
+  }
+
+  async keep(folder: string, digest: string): Promise<void> {
+    const { manifest } = await readManifest(folder);
+    for (const name of [...filesOf(manifest).keys(), FILES.manifest])
+      await this.#store.put(`${digest}/${name}`, await readFile(join(folder, name)));
+  }
+
+  async replays(): Promise<ReadonlyMap<string, string>> {
+    const found = new Map<string, string>();
+    for (const name of await this.#store.list('')) {
+      const [digest, file] = name.split('/');
+      if (file !== FILES.manifest) continue;
+      const manifest = await this.#manifestOf(digest);
+      const replay = manifest && filesOf(manifest.parsed).get(FILES.replay);
+      if (replay !== undefined) found.set(digest, replay);
+    }
+    return found;
+  }
+
+  async remove(digest: string): Promise<void> {
+    // In this order it is whole until it is none.
+    const names = await this.#store.list(`${digest}/`);
+    const manifest = `${digest}/${FILES.manifest}`;
+    for (const name of names.toSorted((one, other) => Number(other === manifest) - Number(one === manifest)))
+      await this.#store.remove(name);
+    await this.#copies.remove(digest);
+    // Of somebody who was killed while he fetched it.
+    await rm(this.#scratchOf(digest), { recursive: true, force: true });
+  }
+
+  #scratchOf(digest: string): string {
+    return join(this.#copies.name, `.fetching-${digest}`);
+  }
+
+  async #manifestOf(digest: string): Promise<{ readonly bytes: Uint8Array; readonly parsed: Manifest } | undefined> {
+    const bytes = await this.#store.get(`${digest}/${FILES.manifest}`);
+    if (!bytes) return undefined;
+    if (sha256(bytes) !== digest) throw this.#altered(digest, FILES.manifest);
+    return { bytes, parsed: parseManifest(new TextDecoder().decode(bytes)) };
+  }
+
+  async #fetch(digest: string, name: string, hash: string): Promise<Uint8Array> {
+    const bytes = await this.#store.get(`${digest}/${name}`);
+    if (!bytes || sha256(bytes) !== hash) throw this.#altered(digest, name);
+    return bytes;
+  }
+
+  #altered(digest: string, name: string): Refusal {
+    return new Refusal(
+      'server/model',
+      `${digest}/${name} in ${this.name} is not what was kept (its SHA-256 differs); put it back from a copy`,
+    );
+  }
+}
+
+/** Hashes of all files by their names. */
+function filesOf({ parts }: Manifest): Map<string, string> {
+  return new Map(
+    Object.values(parts).flatMap((part) => Object.entries(part ?? {}).map(([name, { sha256: hash }]) => [name, hash] as const)),
+  );
+}
+
+async function isModel(folder: string, digest: string): Promise<boolean> {
+  const found = await readManifest(folder).catch(() => undefined);
+  return found?.digest === digest;
+}
+
+async function moveTo(made: string, place: string): Promise<void> {
+  await rename(made, place).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+  });
+}
+
+/** Folder of a model: the one that gateways are installed with, or one that was made here. @throws Refusal server/model, server/objects */
+export async function modelFolder(
+  models: ModelStore,
+  { retrain: settings }: Pick<ServerConfiguration, 'retrain'>,
+  digest: string,
+): Promise<string> {
+  if (settings && (await isModel(settings.bundle, digest))) return settings.bundle;
+  const folder = await models.folderOf(digest);
+  if (folder) return folder;
+  throw new Refusal(
+    'server/model',
+    `there is no bundle ${digest.slice(0, 12)} in ${models.name}, nor is it retrain.bundle; share that folder or store`,
+  );
+}
