@@ -152,26 +152,34 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const results = new ResultMemory(resultShape);
   const memory = new StreamMemory(message.shape, message.memory);
   const jobs = new JobMemory(message.shape.channels, message.jobs);
-  await warmUp([primary, ...(backup ? [backup] : [])], bundle, memory, features);
+  const sessions = [primary, ...(backup ? [backup] : [])];
+  const warmUp = (count: number) => runEmpty(sessions, count, bundle, memory, features);
+  await warmUp(1);
   inference = new Inference({ primary, backup }, bundle, memory, jobs, results, message.paced);
   const { name, version } = engine;
   say({ kind: 'ready', engine: { name, version }, digest: bundle.digest, largestAnswerError, results: results.buffer, resultShape });
+  // While the gateway connects; a window that comes first waits behind it.
+  queue = queue.then(() => warmUp(WARM_BATCH));
 }
 
 /** The first runs of a session allocate its arena; no window shall pay for that, and no counter shall see it. */
-async function warmUp(sessions: readonly Session[], bundle: Bundle, { shape }: StreamMemory, features: number): Promise<void> {
+async function runEmpty(
+  sessions: readonly Session[],
+  count: number,
+  bundle: Bundle,
+  { shape }: StreamMemory,
+  features: number,
+): Promise<void> {
   const bank = emptyTensor('float32', [1, bankLayout(bundle.manifest).size]);
   for (const session of sessions) {
-    for (const count of [1, WARM_BATCH]) {
-      await session.run({
-        window: emptyTensor('int16', [count, shape.window, shape.channels]),
-        scale: emptyTensor('float32', [count, shape.channels]),
-        adapterBank: bank,
-        adapterIndex: emptyTensor('int32', [count]),
-        referenceBank: emptyTensor('float32', [1, features]),
-        referenceIndex: emptyTensor('int32', [count]),
-      });
-    }
+    await session.run({
+      window: emptyTensor('int16', [count, shape.window, shape.channels]),
+      scale: emptyTensor('float32', [count, shape.channels]),
+      adapterBank: bank,
+      adapterIndex: emptyTensor('int32', [count]),
+      referenceBank: emptyTensor('float32', [1, features]),
+      referenceIndex: emptyTensor('int32', [count]),
+    });
   }
 }
 
