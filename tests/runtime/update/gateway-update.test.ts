@@ -201,13 +201,13 @@ describe('a bundle that is pushed', () => {
     ['whose outputs are no numbers', /^update\/answers: /, () => notNumbers(stranger.bundle), {}],
     [
       'whose graph is cut short',
-      /^update\/bundle: bundle\/graph: /,
+      /^update\/answers: bundle\/engine: infer.onnx: /,
       async () => withGraph(stranger.bundle, (graph) => graph.subarray(0, graph.length >> 1)),
       {},
     ],
     [
       'whose graph is rubbish',
-      /^update\/bundle: bundle\/graph: /,
+      /^update\/answers: bundle\/engine: infer.onnx: /,
       async () => withGraph(stranger.bundle, (graph) => graph.map((byte) => byte ^ 0x55)),
       {},
     ],
