@@ -155,11 +155,13 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const sessions = [primary, ...(backup ? [backup] : [])];
   const warmUp = (count: number) => runEmpty(sessions, count, bundle, memory, features);
   await warmUp(1);
+  // A gateway that starts connects meanwhile; one that takes another bundle under way has windows waiting.
+  const { warm: starts } = workerData as ThreadData;
+  if (!starts) await warmUp(WARM_BATCH);
   inference = new Inference({ primary, backup }, bundle, memory, jobs, results, message.paced);
   const { name, version } = engine;
   say({ kind: 'ready', engine: { name, version }, digest: bundle.digest, largestAnswerError, results: results.buffer, resultShape });
-  // While the gateway connects; a window that comes first waits behind it.
-  queue = queue.then(() => warmUp(WARM_BATCH));
+  if (starts) queue = queue.then(() => warmUp(WARM_BATCH)).catch(() => {});
 }
 
 /** The first runs of a session allocate its arena; no window shall pay for that, and no counter shall see it. */

@@ -269,18 +269,22 @@ export function answerBank(size: number): TensorData {
  * Runs the known answers on a session of the deciding graph.
  *
  * @returns the largest difference of a logit from its answer
- * @throws BundleRefusal bundle/answers where it is beyond the manifest's tolerance
+ * @throws BundleRefusal bundle/answers where it is beyond the manifest's tolerance, bundle/engine where the graph cannot be run on them
  */
 export async function checkAnswers(bundle: Bundle, session: Session): Promise<number> {
   const { manifest, files } = bundle;
   const { tensors } = decodeSafetensors(files.get(FILES.answers) ?? new Uint8Array(), FILES.answers);
   const { logits: expected, ...inputs } = tensors;
+  const { count, tolerance } = manifest.answers;
+  if (expected?.type !== 'float32' || expected.shape.join() !== `${count},${manifest.classes.length}`)
+    throw new BundleRefusal('bundle/answers', `${FILES.answers}: logits are not float32 [${count},${manifest.classes.length}]`);
   const feeds: Record<string, TensorData> = { ...inputs, adapterBank: answerBank(bankLayout(manifest).size) };
   let outputs: Record<string, TensorData>;
   try {
     outputs = await session.run(feeds);
   } catch (cause) {
-    throw new BundleRefusal('bundle/answers', `${FILES.answers} cannot be fed to the graph: ${(cause as Error).message}`, { cause });
+    // By its inputs, or by a device that has no memory for it: the words cannot tell.
+    throw new BundleRefusal('bundle/engine', `${FILES.answers} cannot be fed to the graph: ${(cause as Error).message}`, { cause });
   }
   for (const [name, { type, values }] of Object.entries(outputs)) {
     if (type === 'float32' && !(values as Float32Array).every(Number.isFinite))
@@ -293,7 +297,6 @@ export async function checkAnswers(bundle: Bundle, session: Session): Promise<nu
     const difference = Math.abs(logits[index] - answers[index]);
     if (!(difference <= worst)) worst = difference;
   }
-  const { tolerance } = manifest.answers;
   if (!(worst <= tolerance)) {
     throw new BundleRefusal(
       'bundle/answers',
