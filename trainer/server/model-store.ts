@@ -14,8 +14,8 @@ import { ObjectStore, type Patience, StoreAway } from './object-store.ts';
 export interface ModelStore {
   /** For people. */
   readonly name: string;
-  /** @throws Refusal where it can never be used as it is configured; one that is only away now may come back */
-  check(): Promise<void>;
+  /** @param onAway told where it is only away now, and may come back @throws Refusal where it can never be used as it is configured */
+  check(onAway: (error: StoreAway) => void): Promise<void>;
   /** A folder with the model in it; undefined where there is none. @throws Refusal server/model where it is not what was kept */
   folderOf(digest: string): Promise<string | undefined>;
   /** Keeps what lies in a folder, which may be gone afterwards. Under its digest a model has one content: who comes second has brought the same. */
@@ -86,9 +86,10 @@ class ObjectModels implements ModelStore {
     return this.#store.name;
   }
 
-  async check(): Promise<void> {
+  async check(onAway: (error: StoreAway) => void): Promise<void> {
     await this.#store.list('', 1).catch((error: Error) => {
       if (!(error instanceof StoreAway)) throw error;
+      onAway(error);
     });
   }
 

@@ -30,7 +30,7 @@ export async function work(
   const worker = `${hostname()}-${process.pid}`;
   const { artifacts } = configuration;
   await sweep(artifacts);
-  await openModelStore(configuration).check();
+  await openModelStore(configuration).check((error) => log('store', { error: error.message }));
   const engine = await createOnnxruntimeEngine();
   while (!signal.aborted) {
     const lease = await jobs.take(worker);

@@ -13,6 +13,8 @@ import { trainedBundle } from '../tune/machines.ts';
 /** Names that a store lists at once are 1000 at the most. */
 const MORE_THAN_ONE_ANSWER = 1005;
 
+const notAway = ({ message }: Error) => expect.fail(message);
+
 describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT_SERVER}`, () => {
   let bundle: Bundle;
   let made: string;
@@ -50,7 +52,7 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
     await storeOf().keep(made, bundle.digest);
     expect(await objects().list('')).toEqual([...bundle.files.keys(), FILES.manifest].map(object).sort());
     const store = storeOf();
-    await store.check();
+    await store.check(notAway);
     const folder = await store.folderOf(bundle.digest);
     expect((await readBundle(folder!, ['core', 'adapt', 'server'])).digest).toBe(bundle.digest);
     expect(await store.folderOf(sha256(Buffer.from('another')))).toBeUndefined();
@@ -102,11 +104,11 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
   it('are refused in one line by a wrong key, a bucket that is not there, and without credentials', async () => {
     const file = join(machine, 'wrong');
     writeFileSync(file, `${KEY}:another\n`);
-    await expect(storeOf({ credentialsFile: file }).check()).rejects.toMatchObject({
+    await expect(storeOf({ credentialsFile: file }).check(notAway)).rejects.toMatchObject({
       code: 'server/objects',
       message: expect.stringMatching(/^bucket models of .* refuses GET \(\w+\); look at the credentials/),
     });
-    await expect(storeOf({ bucket: 'nowhere' }).check()).rejects.toThrow(
+    await expect(storeOf({ bucket: 'nowhere' }).check(notAway)).rejects.toThrow(
       /^bucket nowhere of .* refuses GET \(NoSuchBucket\); make the bucket/,
     );
     writeFileSync(file, 'key secret');
@@ -116,8 +118,10 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
 
   it('are waited for by the patient alone while the store is away', async () => {
     const nobody = { endpoint: `http://127.0.0.1:${await freePort()}` };
-    // Nothing that a start must fail for.
-    await storeOf(nobody).check();
+    // Nothing that a start must fail for, but to be said.
+    const said: string[] = [];
+    await storeOf(nobody).check(({ message }) => said.push(message));
+    expect(said).toEqual([expect.stringMatching(/cannot be reached \(ECONNREFUSED\)$/)]);
     await expect(storeOf(nobody).folderOf(bundle.digest)).rejects.toThrow(StoreAway);
     const over = new AbortController();
     const heard: string[] = [];
