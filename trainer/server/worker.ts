@@ -85,9 +85,9 @@ export async function work(
       return made;
     }
 
-    async function failed({ fail }: Lease, error: Error): Promise<void> {
+    async function failed({ fail, giveBack }: Lease, error: Error): Promise<void> {
       const isRefused = error instanceof Refusal || error instanceof BundleRefusal;
-      const counts = await fail(error.message, !isRefused || stop.aborted);
+      const counts = await (signal.aborted ? giveBack() : fail(error.message, !isRefused));
       log('failed', { id: job.id, counts, error: error.message });
     }
   }
