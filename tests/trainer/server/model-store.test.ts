@@ -57,10 +57,10 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
     expect((await readBundle(folder!, ['core', 'adapt', 'server'])).digest).toBe(bundle.digest);
     expect(await store.folderOf(sha256(Buffer.from('another')))).toBeUndefined();
     expect(copies()).toEqual([bundle.digest]);
-    expect([...(await store.replays())]).toEqual([[bundle.digest, sha256(bundle.files.get(FILES.replay)!)]]);
+    expect([...(await store.replays()).found]).toEqual([[bundle.digest, sha256(bundle.files.get(FILES.replay)!)]]);
     await store.remove(bundle.digest);
     await store.remove(bundle.digest);
-    expect([copies(), await store.folderOf(bundle.digest), [...(await store.replays())]]).toEqual([[], undefined, []]);
+    expect([copies(), await store.folderOf(bundle.digest), [...(await store.replays()).found]]).toEqual([[], undefined, []]);
   });
 
   it('are none before their manifest is there, which comes last', async () => {
@@ -91,6 +91,24 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
       message: expect.stringContaining(`${object(name)} in bucket models of http://127.0.0.1:${port} is not what was kept`),
     });
     expect(readdirSync(machine).includes('models') ? copies() : []).toEqual([]);
+  });
+
+  it('are fetched again where a copy is damaged, or is none', async () => {
+    await storeOf().keep(made, bundle.digest);
+    const copy = (await storeOf().folderOf(bundle.digest))!;
+    for (const name of [FILES.base, FILES.manifest]) {
+      writeFileSync(join(copy, name), 'damaged');
+      expect(await storeOf().folderOf(bundle.digest)).toBe(copy);
+      expect((await readBundle(copy, ['core', 'adapt', 'server'])).digest).toBe(bundle.digest);
+    }
+  });
+
+  it('are listed with their replay windows past a manifest that is broken', async () => {
+    await storeOf().keep(made, bundle.digest);
+    await objects().put(`0/${FILES.manifest}`, new Uint8Array(1));
+    const { found, broken } = await storeOf().replays();
+    expect([...found.keys()]).toEqual([bundle.digest]);
+    expect(broken.map(({ message }) => message)).toEqual([expect.stringContaining(`0/${FILES.manifest} in bucket`)]);
   });
 
   it('are listed however many there are', async () => {
