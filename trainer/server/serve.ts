@@ -109,8 +109,9 @@ export async function serveLearning(
           trouble = undefined;
         })
         .catch((error: Error) => {
+          // The same every second is said once.
+          if (trouble !== error.message) log('trouble', { error: error.message });
           trouble = error.message;
-          log('trouble', { error: error.message });
         })
         .finally(() => {
           passing = undefined;
