@@ -18,6 +18,7 @@ import { simulate } from './commands/simulate.ts';
 import { train } from './commands/train.ts';
 import { tune } from './commands/tune.ts';
 import { Refusal, SaidWhy } from './refusal.ts';
+import { StoreAway } from './server/object-store.ts';
 
 const COMMANDS: readonly Command[] = [
   demo,
@@ -106,6 +107,7 @@ try {
 function failureOf(error: unknown): { code: string; message: string; exitCode: number } | undefined {
   if (error instanceof CodedRefusal) return { code: error.code, message: error.message, exitCode: error.code === 'interrupted' ? 1 : 2 };
   if (error instanceof SaidWhy) return { code: 'failed', message: error.message, exitCode: error.exitCode };
+  if (error instanceof StoreAway) return { code: 'server/objects', message: `${error.message}; run it again later`, exitCode: 1 };
   // Disk full, folder not ours: nobody's mistake in this program.
   const { syscall, code, message } = (error ?? {}) as NodeJS.ErrnoException;
   return syscall === undefined ? undefined : { code: `system/${code}`, message, exitCode: 1 };

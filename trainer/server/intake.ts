@@ -43,7 +43,10 @@ export class Intake {
   readonly #options: IntakeOptions;
   readonly #onError: (error: Error) => void;
   readonly #onKept: () => void;
+  /** On this connection. */
   #subscribed = false;
+  /** On any: from then on the broker keeps what comes. */
+  #hasSubscribed = false;
 
   /** @param onKept called after each new arrival */
   constructor(store: Store, broker: BrokerConfiguration, options: IntakeOptions, onKept: () => void, onError: (error: Error) => void) {
@@ -71,9 +74,12 @@ export class Intake {
     };
     this.#client.on('connect', ({ sessionPresent }) => {
       // What gateways had acknowledged between the broker's return and ours came to nobody.
-      if (this.#subscribed && !sessionPresent)
+      if (this.#hasSubscribed && !sessionPresent)
         onError(new Error('the broker has forgotten this server: what came meanwhile is lost; let it keep its sessions on disk'));
       void this.#subscribe().catch(onError);
+    });
+    this.#client.on('close', () => {
+      this.#subscribed = false;
     });
   }
 
@@ -92,7 +98,7 @@ export class Intake {
       return [allDrift, allLabelled, allAdapters];
     });
     await this.#client.subscribeAsync([...topics, ...this.#options.metrics], { qos: 1 });
-    this.#subscribed = true;
+    this.#subscribed = this.#hasSubscribed = true;
   }
 
   async #take({ topic, payload }: IPublishPacket): Promise<void> {

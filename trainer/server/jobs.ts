@@ -24,7 +24,7 @@ export interface Job extends NewJob {
   readonly effect?: string;
 }
 
-/** A job in a worker's hands. All three say false where it is no longer this worker's: another has taken it over, and this one's result counts nothing. */
+/** A job in a worker's hands. All four say false where it is no longer this worker's: another has taken it over, and this one's result counts nothing. */
 export interface Lease {
   readonly job: Job;
   /** Says that the worker lives; to be called several times within a lease. */
@@ -32,6 +32,8 @@ export interface Lease {
   finish(result: unknown): Promise<boolean>;
   /** @param again lets another worker try */
   fail(reason: string, again: boolean): Promise<boolean>;
+  /** Lets another worker do it, where this one was stopped: no attempt of the job's. */
+  giveBack(): Promise<boolean>;
 }
 
 /** Which job is next: a query where there is one machine, a queue where there are several. All within the transaction that they are given. */
@@ -64,7 +66,8 @@ export const TABLE_DISPATCH: Dispatch = {
  * ```
  * waiting --take--> running --finish--> done --settle--> done, with its effect
  *    ^                 | |--fail------> failed
- *    '--- lease out ---' '--lease out, third time--> failed
+ *    '--- lease out, --' '--lease out, third time--> failed
+ *         given back
  * ```
  */
 export class Jobs {
@@ -152,11 +155,11 @@ export class Jobs {
   }
 
   #lease(job: Job, token: string): Lease {
-    const end = (state: Job['state'], result: string | null, reason: string | null) =>
+    const end = (state: Job['state'], result: string | null, reason: string | null, attempts = job.attempts) =>
       this.#database.transaction(async (queries) => {
         const rows = await queries.all(
-          `UPDATE jobs SET state = ?, result = ?, reason = ?, ended_ms = ?, token = NULL WHERE id = ? AND token = ? RETURNING id`,
-          ...[state, result, reason, await this.#database.nowMs(), job.id, token],
+          `UPDATE jobs SET state = ?, result = ?, reason = ?, attempts = ?, ended_ms = ?, token = NULL WHERE id = ? AND token = ? RETURNING id`,
+          ...[state, result, reason, attempts, await this.#database.nowMs(), job.id, token],
         );
         if (rows.length === 0) return false;
         await (state === 'waiting' ? this.#dispatch.again(queries, job.id) : this.#dispatch.over(queries, job.id));
@@ -173,6 +176,7 @@ export class Jobs {
       },
       finish: (result) => end('done', JSON.stringify(result), null),
       fail: (reason, again) => end(again && job.attempts < MOST_ATTEMPTS ? 'waiting' : 'failed', null, reason),
+      giveBack: () => end('waiting', null, null, job.attempts - 1),
     };
   }
 }

@@ -49,13 +49,20 @@ export class LearningServer {
     this.#log = log;
   }
 
+  /** @throws Error with all that went wrong: what fails for one job or site is in no other's way */
   async pass(): Promise<void> {
-    for (const job of await this.#books.jobs.unsettled()) await this.#settle(job);
+    const troubles: string[] = [];
+    const attempt = (what: string, work: Promise<void>) =>
+      work.catch((error: Error) => {
+        troubles.push(`${what}: ${error.message}`);
+      });
+    for (const job of await this.#books.jobs.unsettled()) await attempt(job.id, this.#settle(job));
     for (const site of await this.#repository.sites()) {
-      await this.#followModels(site);
-      await this.#askForRetraining(site);
-      for (const kind of Object.keys(this.#configuration.kinds)) await this.#askForAverage(site, kind);
+      await attempt(site, this.#followModels(site));
+      await attempt(site, this.#askForRetraining(site));
+      for (const kind of Object.keys(this.#configuration.kinds)) await attempt(`${site}, ${kind}`, this.#askForAverage(site, kind));
     }
+    if (troubles.length > 0) throw new Error(troubles.join('; '));
   }
 
   /** What a site's gateways run by now, as far as it was made here: where its next model begins. */

@@ -1,7 +1,9 @@
 import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { FILES, readManifest, sha256 } from '../../models/bundle/bundle.ts';
-import { type Manifest, parseManifest } from '../../models/bundle/schema/manifest.ts';
+import { FILES, readManifest, readParts, sha256 } from '../../models/bundle/bundle.ts';
+import { type Manifest, type PartName, parseManifest } from '../../models/bundle/schema/manifest.ts';
+import { BundleRefusal } from '../../models/bundle/schema/refusal.ts';
+import type { CodedRefusal } from '../../models/checks/refusal.ts';
 import { Refusal } from '../refusal.ts';
 import type { ServerConfiguration } from './configuration.ts';
 import { ObjectStore, type Patience, StoreAway } from './object-store.ts';
@@ -14,16 +16,23 @@ import { ObjectStore, type Patience, StoreAway } from './object-store.ts';
 export interface ModelStore {
   /** For people. */
   readonly name: string;
-  /** @throws Refusal where it can never be used as it is configured; one that is only away now may come back */
-  check(): Promise<void>;
+  /** @param onAway told where it is only away now, and may come back @throws Refusal where it can never be used as it is configured */
+  check(onAway: (error: StoreAway) => void): Promise<void>;
   /** A folder with the model in it; undefined where there is none. @throws Refusal server/model where it is not what was kept */
   folderOf(digest: string): Promise<string | undefined>;
   /** Keeps what lies in a folder, which may be gone afterwards. Under its digest a model has one content: who comes second has brought the same. */
   keep(folder: string, digest: string): Promise<void>;
-  /** Hashes of the replay windows of all models, by digest. */
-  replays(): Promise<ReadonlyMap<string, string>>;
+  replays(): Promise<Replays>;
   /** May be called again, also where it was cut short. */
   remove(digest: string): Promise<void>;
+}
+
+/** Replay windows of all models. */
+export interface Replays {
+  /** Hashes by digest. */
+  readonly found: ReadonlyMap<string, string>;
+  /** What was in the way of finding more. */
+  readonly broken: readonly CodedRefusal[];
 }
 
 /** @param folder for what must be fetched from elsewhere @throws Refusal server/objects */
@@ -51,16 +60,16 @@ export class FolderModels implements ModelStore {
   }
 
   async keep(folder: string, digest: string): Promise<void> {
-    await moveTo(folder, join(this.name, digest));
+    await moveTo(folder, join(this.name, digest), digest);
   }
 
-  async replays(): Promise<ReadonlyMap<string, string>> {
+  async replays(): Promise<Replays> {
     const found = new Map<string, string>();
     for (const digest of await readdir(this.name).catch((): string[] => [])) {
       const bytes = await readFile(join(this.name, digest, FILES.replay)).catch(() => undefined);
       if (bytes) found.set(digest, sha256(bytes));
     }
-    return found;
+    return { found, broken: [] };
   }
 
   async remove(digest: string): Promise<void> {
@@ -75,6 +84,8 @@ export class FolderModels implements ModelStore {
 class ObjectModels implements ModelStore {
   readonly #store: ObjectStore;
   readonly #copies: FolderModels;
+  /** Copies of which every byte was looked at. */
+  readonly #whole = new Set<string>();
 
   /** @param folder where what was fetched is kept for the next time, by this process alone */
   constructor(store: ObjectStore, folder: string) {
@@ -86,15 +97,20 @@ class ObjectModels implements ModelStore {
     return this.#store.name;
   }
 
-  async check(): Promise<void> {
+  async check(onAway: (error: StoreAway) => void): Promise<void> {
     await this.#store.list('', 1).catch((error: Error) => {
       if (!(error instanceof StoreAway)) throw error;
+      onAway(error);
     });
   }
 
   async folderOf(digest: string): Promise<string | undefined> {
     const known = await this.#copies.folderOf(digest);
-    if (known) return known;
+    if (known && (this.#whole.has(digest) || (await isWhole(known, digest)))) {
+      this.#whole.add(digest);
+      return known;
+    }
+    await this.#copies.remove(digest);
     const manifest = await this.#manifestOf(digest);
     if (!manifest) return undefined;
     const scratch = this.#scratchOf(digest);
@@ -116,16 +132,26 @@ class ObjectModels implements ModelStore {
       await this.#store.put(`${digest}/${name}`, await readFile(join(folder, name)));
   }
 
-  async replays(): Promise<ReadonlyMap<string, string>> {
+  async replays(): Promise<Replays> {
     const found = new Map<string, string>();
+    const broken: CodedRefusal[] = [];
     for (const name of await this.#store.list('')) {
       const [digest, file] = name.split('/');
       if (file !== FILES.manifest) continue;
-      const manifest = await this.#manifestOf(digest);
-      const replay = manifest && filesOf(manifest.parsed).get(FILES.replay);
-      if (replay !== undefined) found.set(digest, replay);
+      try {
+        const manifest = await this.#manifestOf(digest);
+        const replay = manifest && filesOf(manifest.parsed).get(FILES.replay);
+        if (replay !== undefined) found.set(digest, replay);
+      } catch (error) {
+        const isManifests = error instanceof BundleRefusal || (error instanceof Refusal && error.code === 'server/model');
+        if (!isManifests) throw error;
+        broken.push(error);
+        const copy = await this.#copies.folderOf(digest);
+        const replay = copy && filesOf((await readManifest(copy)).manifest).get(FILES.replay);
+        if (replay !== undefined) found.set(digest, replay);
+      }
     }
-    return found;
+    return { found, broken };
   }
 
   async remove(digest: string): Promise<void> {
@@ -134,9 +160,10 @@ class ObjectModels implements ModelStore {
     const manifest = `${digest}/${FILES.manifest}`;
     for (const name of names.toSorted((one, other) => Number(other === manifest) - Number(one === manifest)))
       await this.#store.remove(name);
-    await this.#copies.remove(digest);
-    // Of somebody who was killed while he fetched it.
+    // Of somebody who was killed while he fetched it; who is about to end that finds it gone, or has made the copy that goes next.
     await rm(this.#scratchOf(digest), { recursive: true, force: true });
+    await this.#copies.remove(digest);
+    this.#whole.delete(digest);
   }
 
   #scratchOf(digest: string): string {
@@ -176,10 +203,29 @@ async function isModel(folder: string, digest: string): Promise<boolean> {
   return found?.digest === digest;
 }
 
-async function moveTo(made: string, place: string): Promise<void> {
-  await rename(made, place).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
-  });
+/** Whether every byte is the model's. */
+async function isWhole(folder: string, digest: string): Promise<boolean> {
+  try {
+    const { manifest } = await readManifest(folder);
+    return (await readParts(folder, Object.keys(manifest.parts) as PartName[])).digest === digest;
+  } catch (error) {
+    if (error instanceof BundleRefusal) return false;
+    throw error;
+  }
+}
+
+/** What is at the place already stays if it is the model. */
+async function moveTo(made: string, place: string, digest: string): Promise<void> {
+  const isTaken = await rename(made, place).then(
+    () => false,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOTEMPTY' && error.code !== 'EEXIST') throw error;
+      return true;
+    },
+  );
+  if (!isTaken || (await isWhole(place, digest))) return;
+  await rm(place, { recursive: true, force: true });
+  await rename(made, place);
 }
 
 /** Folder of a model: the one that gateways are installed with, or one that was made here. @throws Refusal server/model, server/objects */

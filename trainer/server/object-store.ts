@@ -10,6 +10,23 @@ const LONGEST_ANSWER_MS = 60_000;
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 30_000;
 
+/** What a network says while the store, its name or the way to it is not there yet, or no more; a name that is never there is said at the start. */
+const AWAY_CODES = new Set([
+  ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EAI_AGAIN', 'ENOTFOUND'],
+  ...['ENETDOWN', 'ENETUNREACH', 'EHOSTDOWN', 'EHOSTUNREACH'],
+  ...[
+    'UND_ERR_CONNECT_TIMEOUT',
+    'UND_ERR_HEADERS_TIMEOUT',
+    'UND_ERR_BODY_TIMEOUT',
+    'UND_ERR_SOCKET',
+    'UND_ERR_RES_CONTENT_LENGTH_MISMATCH',
+  ],
+]);
+/** Answers that are another a little later: Amazon S3 API Reference, "Error responses". */
+const AWAY_STATUSES = new Set([408, 409, 429]);
+const AWAY_WORDS = new Set(['RequestTimeout', 'RequestTimeTooSkewed', 'ExpiredToken']);
+const NOT_IMPLEMENTED = 501;
+
 /** Where in an S3-compatible store. */
 export interface ObjectPlace {
   /** http or https, without a path: a bucket is named behind it. */
@@ -34,7 +51,8 @@ export interface Patience {
 
 /** @throws Refusal server/objects where there are none */
 function credentialsOf({ credentialsFile }: ObjectPlace) {
-  const { AWS_ACCESS_KEY_ID: key, AWS_SECRET_ACCESS_KEY: secret, AWS_SESSION_TOKEN: sessionToken } = process.env;
+  const { AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN } = process.env;
+  const [key, secret, sessionToken] = [AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN].map((text) => text?.trim());
   if (key && secret) return { accessKeyId: key, secretAccessKey: secret, ...(sessionToken && { sessionToken }) };
   const [, accessKeyId, secretAccessKey] = /^([^:\s]+):(\S+)\s*$/.exec(credentialsFile ? readFileSync(credentialsFile, 'utf8') : '') ?? [];
   if (accessKeyId === undefined)
@@ -91,6 +109,8 @@ export class ObjectStore {
       if (most < 1000) query.set('max-keys', String(most));
       const { body } = await this.#request('GET', undefined, `?${query}`);
       const text = new TextDecoder().decode(body);
+      if (!text.includes('<ListBucketResult'))
+        throw new Refusal('server/objects', `${this.name} does not answer as an S3-compatible store does; look at the endpoint`);
       // Names are digests and file names: nothing in them that XML would write otherwise.
       found.push(...Array.from(text.matchAll(/<Key>([^<]*)<\/Key>/g), ([, key]) => key.slice(prefix.length)));
       if (!text.includes('<IsTruncated>true') || found.at(-1) === last) break;
@@ -133,14 +153,25 @@ export class ObjectStore {
       });
       status = response.status;
       bytes = new Uint8Array(await response.arrayBuffer());
-    } catch (cause) {
-      const { message, cause: deeper } = cause as Error & { cause?: NodeJS.ErrnoException };
-      throw new StoreAway(`${this.name} cannot be reached (${deeper?.code ?? message})`, { cause });
+    } catch (error) {
+      throw this.#failure(error as Error);
     }
     if (status < 300 || (status === 404 && name !== undefined && method !== 'PUT')) return { status, body: bytes };
     const code = /<Code>(\w+)<\/Code>/.exec(new TextDecoder().decode(bytes))?.[1] ?? status;
-    if (status >= 500 || status === 429) throw new StoreAway(`${this.name} does not answer now (${code})`);
+    const isAway = status >= 500 ? status !== NOT_IMPLEMENTED : AWAY_STATUSES.has(status) || AWAY_WORDS.has(String(code));
+    if (isAway) throw new StoreAway(`${this.name} does not answer now (${code})`);
     const advice = status === 404 ? 'make the bucket, or name another' : 'look at the credentials and what they may do';
     throw new Refusal('server/objects', `${this.name} refuses ${method} (${code}); ${advice}`);
+  }
+
+  /** What is thrown where there was no answer. Without the error's own words: they may quote a header, and so the credentials. */
+  #failure({ name, cause }: Error): StoreAway | Refusal {
+    const code = (cause as NodeJS.ErrnoException | undefined)?.code;
+    const isOver = name === 'TimeoutError' || this.#patience?.signal.aborted;
+    if (isOver || (code !== undefined && AWAY_CODES.has(code))) return new StoreAway(`${this.name} cannot be reached (${code ?? name})`);
+    return new Refusal(
+      'server/objects',
+      `${this.name} cannot be asked (${code ?? name}); look at the endpoint, its certificate, and the credentials for foreign characters`,
+    );
   }
 }

@@ -84,7 +84,7 @@ export async function serveLearning(
 ): Promise<Record<string, unknown>> {
   const { broker, name, retrain, workers: count, http, rate } = configuration;
   const models = openModelStore(configuration);
-  await models.check();
+  await models.check((error) => log('store', { error: error.message }));
   const fleet = await FleetServer.tryStart(repository, broker, { onEvent: log }, { bytesPerSecond: rate });
   if (!fleet) throw new Refusal('fleet/served', `another process serves ${repository.folder}; stop it first, or begin it with --worker`);
   const over = AbortSignal.any([signal, fleet.lost]);
@@ -109,8 +109,9 @@ export async function serveLearning(
           trouble = undefined;
         })
         .catch((error: Error) => {
+          // The same every second is said once.
+          if (trouble !== error.message) log('trouble', { error: error.message });
           trouble = error.message;
-          log('trouble', { error: error.message });
         })
         .finally(() => {
           passing = undefined;

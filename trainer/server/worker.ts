@@ -30,7 +30,7 @@ export async function work(
   const worker = `${hostname()}-${process.pid}`;
   const { artifacts } = configuration;
   await sweep(artifacts);
-  await openModelStore(configuration).check();
+  await openModelStore(configuration).check((error) => log('store', { error: error.message }));
   const engine = await createOnnxruntimeEngine();
   while (!signal.aborted) {
     const lease = await jobs.take(worker);
@@ -85,9 +85,9 @@ export async function work(
       return made;
     }
 
-    async function failed({ fail }: Lease, error: Error): Promise<void> {
+    async function failed({ fail, giveBack }: Lease, error: Error): Promise<void> {
       const isRefused = error instanceof Refusal || error instanceof BundleRefusal;
-      const counts = await fail(error.message, !isRefused || stop.aborted);
+      const counts = await (signal.aborted ? giveBack() : fail(error.message, !isRefused));
       log('failed', { id: job.id, counts, error: error.message });
     }
   }

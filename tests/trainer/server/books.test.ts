@@ -238,6 +238,17 @@ for (const { name, skip, url } of KINDS) {
         }
       });
 
+      it('lose no attempt to workers that are stopped', async () => {
+        await books.jobs.add(job('a'));
+        for (let stops = 0; stops < 4; stops++) {
+          const lease = (await books.jobs.take('w'))!;
+          expect(lease.job).toMatchObject({ id: 'a', attempts: 1 });
+          expect(await lease.giveBack()).toBe(true);
+          expect(await lease.fail('too late', false)).toBe(false);
+        }
+        expect(await books.jobs.list()).toMatchObject([{ state: 'waiting', attempts: 0 }]);
+      });
+
       it('are tried again after trouble, and given up after three times', async () => {
         await books.jobs.add(job('a'));
         await books.jobs.add(job('b'));

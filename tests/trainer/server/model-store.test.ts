@@ -13,6 +13,8 @@ import { trainedBundle } from '../tune/machines.ts';
 /** Names that a store lists at once are 1000 at the most. */
 const MORE_THAN_ONE_ANSWER = 1005;
 
+const notAway = ({ message }: Error) => expect.fail(message);
+
 describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT_SERVER}`, () => {
   let bundle: Bundle;
   let made: string;
@@ -50,15 +52,15 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
     await storeOf().keep(made, bundle.digest);
     expect(await objects().list('')).toEqual([...bundle.files.keys(), FILES.manifest].map(object).sort());
     const store = storeOf();
-    await store.check();
+    await store.check(notAway);
     const folder = await store.folderOf(bundle.digest);
     expect((await readBundle(folder!, ['core', 'adapt', 'server'])).digest).toBe(bundle.digest);
     expect(await store.folderOf(sha256(Buffer.from('another')))).toBeUndefined();
     expect(copies()).toEqual([bundle.digest]);
-    expect([...(await store.replays())]).toEqual([[bundle.digest, sha256(bundle.files.get(FILES.replay)!)]]);
+    expect([...(await store.replays()).found]).toEqual([[bundle.digest, sha256(bundle.files.get(FILES.replay)!)]]);
     await store.remove(bundle.digest);
     await store.remove(bundle.digest);
-    expect([copies(), await store.folderOf(bundle.digest), [...(await store.replays())]]).toEqual([[], undefined, []]);
+    expect([copies(), await store.folderOf(bundle.digest), [...(await store.replays()).found]]).toEqual([[], undefined, []]);
   });
 
   it('are none before their manifest is there, which comes last', async () => {
@@ -91,6 +93,24 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
     expect(readdirSync(machine).includes('models') ? copies() : []).toEqual([]);
   });
 
+  it('are fetched again where a copy is damaged, or is none', async () => {
+    await storeOf().keep(made, bundle.digest);
+    const copy = (await storeOf().folderOf(bundle.digest))!;
+    for (const name of [FILES.base, FILES.manifest]) {
+      writeFileSync(join(copy, name), 'damaged');
+      expect(await storeOf().folderOf(bundle.digest)).toBe(copy);
+      expect((await readBundle(copy, ['core', 'adapt', 'server'])).digest).toBe(bundle.digest);
+    }
+  });
+
+  it('are listed with their replay windows past a manifest that is broken', async () => {
+    await storeOf().keep(made, bundle.digest);
+    await objects().put(`0/${FILES.manifest}`, new Uint8Array(1));
+    const { found, broken } = await storeOf().replays();
+    expect([...found.keys()]).toEqual([bundle.digest]);
+    expect(broken.map(({ message }) => message)).toEqual([expect.stringContaining(`0/${FILES.manifest} in bucket`)]);
+  });
+
   it('are listed however many there are', async () => {
     const names = Array.from({ length: MORE_THAN_ONE_ANSWER }, (_, at) => String(at).padStart(5, '0'));
     for (let from = 0; from < names.length; from += 64)
@@ -102,11 +122,11 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
   it('are refused in one line by a wrong key, a bucket that is not there, and without credentials', async () => {
     const file = join(machine, 'wrong');
     writeFileSync(file, `${KEY}:another\n`);
-    await expect(storeOf({ credentialsFile: file }).check()).rejects.toMatchObject({
+    await expect(storeOf({ credentialsFile: file }).check(notAway)).rejects.toMatchObject({
       code: 'server/objects',
       message: expect.stringMatching(/^bucket models of .* refuses GET \(\w+\); look at the credentials/),
     });
-    await expect(storeOf({ bucket: 'nowhere' }).check()).rejects.toThrow(
+    await expect(storeOf({ bucket: 'nowhere' }).check(notAway)).rejects.toThrow(
       /^bucket nowhere of .* refuses GET \(NoSuchBucket\); make the bucket/,
     );
     writeFileSync(file, 'key secret');
@@ -116,8 +136,10 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
 
   it('are waited for by the patient alone while the store is away', async () => {
     const nobody = { endpoint: `http://127.0.0.1:${await freePort()}` };
-    // Nothing that a start must fail for.
-    await storeOf(nobody).check();
+    // Nothing that a start must fail for, but to be said.
+    const said: string[] = [];
+    await storeOf(nobody).check(({ message }) => said.push(message));
+    expect(said).toEqual([expect.stringMatching(/cannot be reached \(ECONNREFUSED\)$/)]);
     await expect(storeOf(nobody).folderOf(bundle.digest)).rejects.toThrow(StoreAway);
     const over = new AbortController();
     const heard: string[] = [];
