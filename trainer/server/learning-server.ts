@@ -17,7 +17,7 @@ import { type ModelStore, modelFolder } from './model-store.ts';
 import type { Books } from './open-books.ts';
 import type { RetrainResult } from './retrain.ts';
 import { reasonToRetrain } from './rules.ts';
-import type { KeptArrival } from './store.ts';
+import type { KeptArrival, Model } from './store.ts';
 
 export type ServerLog = (event: string, details: Record<string, unknown>) => void;
 
@@ -134,13 +134,15 @@ export class LearningServer {
     const { store } = this.#books;
     for (const { gateway, label, reason: why } of quarantined) await store.quarantine(site, gateway, 'label', [label], why);
     if (outcome === 'refused' || digest === undefined) return `refused: ${reason}`;
+    const model: Model = { digest, site, parent, job: id, madeMs: Date.now(), state: 'offered', windows, labels };
+    if ((await store.addModel(model, pseudonyms)) === 'tainted') {
+      await this.#models.remove(digest);
+      return 'refused: it holds what was erased';
+    }
     const gateways = this.#gatewaysOf(site);
     // Nobody there yet: a broker that has just come back tells soon.
     if (gateways.length === 0) return undefined;
-    const known = (await store.models(site)).find((model) => model.digest === digest);
-    if (known?.state === 'tainted') return 'refused: it holds what was erased';
     const folder = await modelFolder(this.#models, this.#configuration, digest);
-    await store.addModel({ digest, site, parent, job: id, madeMs: Date.now(), state: 'offered', windows, labels }, pseudonyms);
     const cargo = await readBundleCargo(folder, this.#configuration.rollout.adapt ? ['core', 'adapt'] : ['core']);
     const deployment = await this.#rollOut(cargo, gateways);
     await store.setModel(digest, { state: 'offered', deployment });
