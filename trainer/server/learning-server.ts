@@ -81,6 +81,7 @@ export class LearningServer {
     if (!rules || !base || models.some(({ state }) => state === 'offered')) return;
     const tainted = models.filter(({ state }) => state === 'tainted').length;
     const runsTainted = models.findLast(({ state }) => state !== 'withdrawn')?.state === 'tainted';
+    await this.#models.share(base);
     const asked = await store.consider(site, async (facts, queries) => {
       if (await jobs.isBusy(queries, site, 'retrain')) return undefined;
       const erased = runsTainted && facts.labels >= rules.leastLabels ? 'what runs holds what was erased' : undefined;
@@ -98,6 +99,7 @@ export class LearningServer {
   async #askForAverage(site: string, kind: string): Promise<void> {
     const bundle = await this.#base(site);
     if (!bundle) return;
+    await this.#models.share(bundle);
     const { base } = (await readManifest(await modelFolder(this.#models, this.#configuration, bundle))).manifest;
     const patterns = this.#configuration.kinds[kind].map(asPattern);
     const newest = new Map<string, KeptArrival>();
