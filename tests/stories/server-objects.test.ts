@@ -73,7 +73,7 @@ describe.skipIf(!OBJECT_SERVER)(`a server and workers that share a store and no 
     await vi.waitFor(async () => expect((await fetch(`http://127.0.0.1:${health}/healthz`)).status).toBe(200), patient);
     await tellServer(client);
     const first = begin(['serve', workerYaml, '--worker'], {});
-    await logged(first, 'job');
+    await logged(first, 'progress');
     await first.kill();
     expect(made('worker')).toHaveLength(1);
 
@@ -104,5 +104,9 @@ describe.skipIf(!OBJECT_SERVER)(`a server and workers that share a store and no 
     expect(refused.stderr.trim().split('\n').at(-1)).toMatch(/refuses GET \(SignatureDoesNotMatch\); look at the credentials/);
     // What the killed one left lying is gone with the next one's start.
     expect(made('worker')).toEqual([]);
+    await stopStore();
+    const away = await tremolo('data', 'erase', workerYaml, '--pseudonym', 'asset-1', '--yes', '--json');
+    expect(away).toMatchObject({ code: 1, report: { error: { code: 'server/objects' } } });
+    expect(away.stderr.trim()).toMatch(/^server\/objects: bucket models of .* cannot be reached \(ECONNREFUSED\); run it again later$/);
   }, 180_000);
 });

@@ -17,7 +17,7 @@ import { type ModelStore, modelFolder } from './model-store.ts';
 import type { Books } from './open-books.ts';
 import type { RetrainResult } from './retrain.ts';
 import { reasonToRetrain } from './rules.ts';
-import type { KeptArrival } from './store.ts';
+import type { KeptArrival, Model } from './store.ts';
 
 export type ServerLog = (event: string, details: Record<string, unknown>) => void;
 
@@ -81,6 +81,7 @@ export class LearningServer {
     if (!rules || !base || models.some(({ state }) => state === 'offered')) return;
     const tainted = models.filter(({ state }) => state === 'tainted').length;
     const runsTainted = models.findLast(({ state }) => state !== 'withdrawn')?.state === 'tainted';
+    await this.#models.share(base);
     const asked = await store.consider(site, async (facts, queries) => {
       if (await jobs.isBusy(queries, site, 'retrain')) return undefined;
       const erased = runsTainted && facts.labels >= rules.leastLabels ? 'what runs holds what was erased' : undefined;
@@ -98,6 +99,7 @@ export class LearningServer {
   async #askForAverage(site: string, kind: string): Promise<void> {
     const bundle = await this.#base(site);
     if (!bundle) return;
+    await this.#models.share(bundle);
     const { base } = (await readManifest(await modelFolder(this.#models, this.#configuration, bundle))).manifest;
     const patterns = this.#configuration.kinds[kind].map(asPattern);
     const newest = new Map<string, KeptArrival>();
@@ -134,13 +136,15 @@ export class LearningServer {
     const { store } = this.#books;
     for (const { gateway, label, reason: why } of quarantined) await store.quarantine(site, gateway, 'label', [label], why);
     if (outcome === 'refused' || digest === undefined) return `refused: ${reason}`;
+    const model: Model = { digest, site, parent, job: id, madeMs: Date.now(), state: 'offered', windows, labels };
+    if ((await store.addModel(model, pseudonyms)) === 'tainted') {
+      await this.#models.remove(digest);
+      return 'refused: it holds what was erased';
+    }
     const gateways = this.#gatewaysOf(site);
     // Nobody there yet: a broker that has just come back tells soon.
     if (gateways.length === 0) return undefined;
-    const known = (await store.models(site)).find((model) => model.digest === digest);
-    if (known?.state === 'tainted') return 'refused: it holds what was erased';
     const folder = await modelFolder(this.#models, this.#configuration, digest);
-    await store.addModel({ digest, site, parent, job: id, madeMs: Date.now(), state: 'offered', windows, labels }, pseudonyms);
     const cargo = await readBundleCargo(folder, this.#configuration.rollout.adapt ? ['core', 'adapt'] : ['core']);
     const deployment = await this.#rollOut(cargo, gateways);
     await store.setModel(digest, { state: 'offered', deployment });

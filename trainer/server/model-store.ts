@@ -23,6 +23,8 @@ export interface ModelStore {
   /** Keeps what lies in a folder, which may be gone afterwards. Under its digest a model has one content: who comes second has brought the same. */
   keep(folder: string, digest: string): Promise<void>;
   replays(): Promise<Replays>;
+  /** Lets all machines have a model that this one alone has, from before there was an `objectStore`. */
+  share(digest: string): Promise<void>;
   /** May be called again, also where it was cut short. */
   remove(digest: string): Promise<void>;
 }
@@ -72,6 +74,8 @@ export class FolderModels implements ModelStore {
     return { found, broken: [] };
   }
 
+  async share(): Promise<void> {}
+
   async remove(digest: string): Promise<void> {
     await rm(join(this.name, digest), { recursive: true, force: true });
   }
@@ -86,6 +90,7 @@ class ObjectModels implements ModelStore {
   readonly #copies: FolderModels;
   /** Copies of which every byte was looked at. */
   readonly #whole = new Set<string>();
+  readonly #shared = new Set<string>();
 
   /** @param folder where what was fetched is kept for the next time, by this process alone */
   constructor(store: ObjectStore, folder: string) {
@@ -152,6 +157,13 @@ class ObjectModels implements ModelStore {
       }
     }
     return { found, broken };
+  }
+
+  async share(digest: string): Promise<void> {
+    if (this.#shared.has(digest)) return;
+    const copy = await this.#copies.folderOf(digest);
+    if (copy && (await isWhole(copy, digest)) && !(await this.#manifestOf(digest))) await this.keep(copy, digest);
+    this.#shared.add(digest);
   }
 
   async remove(digest: string): Promise<void> {

@@ -1,7 +1,7 @@
-import type { AdapterStatement } from '../../runtime/contracts/adaptation.ts';
 import type { DriftSignal } from '../../runtime/contracts/drift.ts';
 import { type Label, labelledClass } from '../../runtime/contracts/label.ts';
 import type { Database, Queries, Row } from './database.ts';
+import { adaptersOf, ERASED, forgetPseudonyms, learnedFromErased } from './erased.ts';
 import { makeTables } from './tables.ts';
 
 /** Where something came from. */
@@ -260,17 +260,32 @@ export class Store {
     return known as string;
   }
 
-  /** @param pseudonyms whom its windows and labels are of. The same digest a second time changes nothing. */
-  addModel(model: Model, pseudonyms: readonly string[]): Promise<void> {
-    const { digest, site, parent, job, madeMs, state, windows, labels } = model;
+  /**
+   * The same digest a second time changes nothing.
+   *
+   * @param pseudonyms whom its windows and labels are of
+   * @returns its state: `tainted` where what it learned from was erased while it was made
+   */
+  addModel(model: Model, pseudonyms: readonly string[]): Promise<Model['state']> {
+    const { digest, site, parent, job, madeMs, windows, labels } = model;
     return this.#database.transaction(async (queries) => {
+      const isTainted = await learnedFromErased(queries, model, pseudonyms);
+      const state = isTainted ? 'tainted' : model.state;
       await queries.all(
         `INSERT INTO models (digest, site, parent, job, made_ms, state, windows, labels) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT (digest) DO NOTHING`,
         ...[digest, site, parent, job, madeMs, state, JSON.stringify(windows), JSON.stringify(labels)],
       );
+      const [{ state: kept }] = await queries.all('SELECT state FROM models WHERE digest = ?', digest);
+      if (kept === 'tainted') {
+        // Of names, none comes back with it; and what is left counts once more.
+        await forgetPseudonyms(queries, job);
+        await queries.all('DELETE FROM marks WHERE site = ?', site);
+        return kept;
+      }
       for (const name of new Set(pseudonyms))
         await queries.all('INSERT INTO model_pseudonyms (digest, pseudonym) VALUES (?, ?) ON CONFLICT DO NOTHING', digest, name);
+      return kept as Model['state'];
     });
   }
 
@@ -279,9 +294,10 @@ export class Store {
     return (await this.#database.all('SELECT * FROM models WHERE site = ? ORDER BY made_ms, digest', site)).map(modelOf);
   }
 
+  /** What is tainted stays so. */
   async setModel(digest: string, { state, deployment }: Pick<Model, 'state' | 'deployment'>): Promise<void> {
     await this.#database.all(
-      'UPDATE models SET state = ?, deployment = coalesce(?, deployment) WHERE digest = ?',
+      `UPDATE models SET state = ?, deployment = coalesce(?, deployment) WHERE digest = ? AND state <> 'tainted'`,
       ...[state, deployment ?? null, digest],
     );
   }
@@ -317,27 +333,12 @@ export class Store {
       for (const digest of tainted) await queries.all(`UPDATE models SET state = 'tainted' WHERE digest = ?`, digest);
       await queries.all('DELETE FROM model_pseudonyms WHERE pseudonym = ?', pseudonym);
       // Results name whom they learned from.
-      await queries.all(`UPDATE jobs SET result = replace(result, ?, 'erased') WHERE result IS NOT NULL`, pseudonym);
+      await queries.all(`UPDATE jobs SET result = replace(result, ?, ?) WHERE result IS NOT NULL`, pseudonym, ERASED);
       // What is left counts once more: these models must be made again.
       for (const { site } of all.filter(({ digest }) => tainted.has(digest))) await queries.all('DELETE FROM marks WHERE site = ?', site);
       return { erased, models: all.filter(({ digest }) => tainted.has(digest)) };
     });
   }
-}
-
-/** Numbers of the adapters that learned from an annotator's labels, or on a stream that an asset's signals came of. */
-async function adaptersOf(queries: Queries, pseudonym: string): Promise<number[]> {
-  const place = ({ site, gateway, stream }: Row) => `${site}/${gateway}/${stream}`;
-  const signals = await queries.all(`SELECT site, gateway, stream FROM arrivals WHERE kind = 'signal' AND pseudonym = ?`, pseudonym);
-  const places = new Set(signals.map(place));
-  const adapters = await queries.all(
-    `SELECT number, site, gateway, stream, body FROM arrivals WHERE kind = 'adapter' AND state <> 'erased'`,
-  );
-  const isOf = (row: Row) => {
-    const { statement } = JSON.parse(row.body as string) as { statement: AdapterStatement };
-    return places.has(place(row)) || statement.labels.some(({ annotator }) => annotator === pseudonym);
-  };
-  return adapters.filter(isOf).map(({ number }) => Number(number));
 }
 
 /** A window's name, within its site. */

@@ -181,6 +181,33 @@ for (const { name, skip, url } of KINDS) {
       expect(await books.store.labelledWindows('plant')).toHaveLength(1);
     });
 
+    it.each(['asset-1', 'ann-1'])(
+      'taint a model that was made while %s was erased, before its job was done or after',
+      async (pseudonym) => {
+        await books.store.keep(signal('s1'));
+        await books.store.keep(signal('s2', { pseudonym: 'asset-2' }, [512]));
+        await books.store.keep(label('l1'));
+        await books.store.keep(label('l2', { annotator: 'ann-2', subject: { kind: 'signal', signal: 's2' } }));
+        const learned = { windows: ['hall/press/1/256'], labels: ['l1'], pseudonyms: ['asset-1', 'ann-1'] };
+        const settle = async (digest: string, { pseudonyms, ...more }: typeof learned, parent = 'base') =>
+          books.store.addModel({ digest, site: 'plant', parent, job: digest, madeMs: 1, state: 'offered', ...more }, pseudonyms);
+        for (const id of ['done', 'late']) await books.jobs.add({ id, kind: 'retrain', site: 'plant', input: {} });
+        const late = async () => (await books.jobs.take('w'))!;
+        await (await late()).finish(learned);
+        const running = await late();
+        await books.store.erase(pseudonym);
+        await running.finish(learned);
+        for (const { id, result } of await books.jobs.unsettled()) expect(await settle(id, result as typeof learned)).toBe('tainted');
+        expect(JSON.stringify(await books.jobs.list())).not.toContain(pseudonym);
+        // Nor is it mended by its rollout, nor may another be made from it.
+        await books.store.setModel('late', { state: 'running' });
+        const other = { windows: ['hall/press/1/512'], labels: ['l2'], pseudonyms: ['asset-2', 'ann-2'] };
+        expect([await settle('child', other, 'late'), await settle('good', other)]).toEqual(['tainted', 'offered']);
+        const states = (await books.store.models('plant')).map(({ digest, state }) => `${digest} ${state}`);
+        expect(states).toEqual(['child tainted', 'done tainted', 'good offered', 'late tainted']);
+      },
+    );
+
     it('erase adapters with a pseudonym: those of its labels, and those of the streams that its signals came of', async () => {
       await books.store.keep(signal('s1'));
       const adapter = (id: string, stream: string, annotator: string): Arrival => {

@@ -93,6 +93,19 @@ describe.skipIf(!OBJECT_SERVER)(`models in an S3-compatible store${WHY_NO_OBJECT
     expect(readdirSync(machine).includes('models') ? copies() : []).toEqual([]);
   });
 
+  it('are put there that a server has in its folder from before, unless they are there', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'tremolo-before-'));
+    await cp(made, join(folder, bundle.digest), { recursive: true });
+    const server = openModelStore({ artifacts: folder, objectStore: place() });
+    await server.share(bundle.digest);
+    expect(await storeOf().folderOf(bundle.digest)).toBe(join(machine, 'models', bundle.digest));
+    // What was removed meanwhile does not come back.
+    await storeOf().remove(bundle.digest);
+    await server.share(bundle.digest);
+    await server.share(sha256(Buffer.from('another')));
+    expect(await objects().list('')).toEqual([]);
+  });
+
   it('are fetched again where a copy is damaged, or is none', async () => {
     await storeOf().keep(made, bundle.digest);
     const copy = (await storeOf().folderOf(bundle.digest))!;
