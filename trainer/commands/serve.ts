@@ -54,12 +54,16 @@ async function serveWorker(path: string, signal: AbortSignal): Promise<Record<st
   const orphaned = new AbortController();
   // False where there was a server that has gone already; undefined where there never was one.
   if (process.connected === false) orphaned.abort();
-  process.once('disconnect', () => orphaned.abort());
+  const onDisconnect = () => orphaned.abort();
+  process.once('disconnect', onDisconnect);
   const books = await openBooks(configuration, process.env.DATABASE_URL, (error) => onEvent('database', { error: error.message }));
   try {
     await work(configuration, books, AbortSignal.any([signal, orphaned.signal]), onEvent);
   } finally {
     await books.close();
+    // Whoever listens to the channel is kept alive by it.
+    process.off('disconnect', onDisconnect);
+    if (process.connected) process.disconnect();
   }
   return {};
 }

@@ -23,6 +23,9 @@ export interface ServeOptions {
   readonly folder: string;
 }
 
+/** A worker that has not ended by then is killed; its job is another's when its lease is over. */
+const LONGEST_END_MS = 15_000;
+
 /** Worker processes that are started again when they end, and end with us however we do: their channel breaks. */
 class Workers {
   readonly #children = new Map<number, ChildProcess>();
@@ -46,7 +49,11 @@ class Workers {
       [...this.#children.values()].map(
         (child) =>
           new Promise((resolve) => {
-            child.once('exit', resolve);
+            const hanging = setTimeout(() => child.kill('SIGKILL'), LONGEST_END_MS);
+            child.once('exit', () => {
+              clearTimeout(hanging);
+              resolve(undefined);
+            });
             child.kill('SIGTERM');
           }),
       ),
