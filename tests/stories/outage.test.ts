@@ -324,7 +324,9 @@ describe.skipIf(!MOSQUITTO)('a broker that loses its power', () => {
       // Most drifts are found, one that a kill cut short is not.
       expect(second.drift.length).toBeGreaterThanOrEqual(0.8 * drifts - 2);
       // No try was later than the longest wait allows: the first few are sooner.
-      expect(failed).toBeGreaterThanOrEqual(Math.floor((times.at(-1)! * 3600 - times[0] * 3600) / (LONGEST_RETRY_S + 1)));
+      // A short outage on a busy machine has no sample of it.
+      const watchedS = times.length > 0 ? 3600 * (times.at(-1)! - times[0]) : 0;
+      expect(failed).toBeGreaterThanOrEqual(Math.floor(watchedS / (LONGEST_RETRY_S + 1)));
       const growth = [slopeOf(times, gatewayMb), slopeOf(times, serverMb)];
       if (IS_LONG) for (const { slope, error } of growth) expect(slope - 3 * error).toBeLessThan(GROWTH_MB_AN_HOUR);
       const memory = (name: string, list: readonly number[], { slope, error }: { slope: number; error: number }) =>
