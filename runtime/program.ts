@@ -9,10 +9,13 @@ import { VERSION } from './version.ts';
 /** The gateway as a program: `node gateway.js gateway.yaml [--with-parent]`. Logs to stderr, one JSON object a line. Exit 0 stopped, 1 failed, 2 bad input. */
 export async function main(): Promise<void> {
   const log = pino({ base: undefined, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
-  const [path, option] = process.argv.slice(2);
+  const [path, option, ...more] = process.argv.slice(2);
   const withParent = option === '--with-parent';
-  if (!path) {
-    process.stderr.write('usage/arguments: no configuration given; run: gateway gateway.yaml\n');
+  const isWrong = !path || path.startsWith('--') || (option !== undefined && !withParent) || more.length > 0;
+  if (isWrong) {
+    process.stderr.write(
+      'usage/arguments: takes one configuration and no options; run: node gateway.js gateway.yaml (tremolo run --check looks at one without starting)\n',
+    );
     await endEarly();
     process.exit(2);
   }

@@ -44,6 +44,7 @@ const WARM_BATCH = 16;
 
 if (!parentPort) throw new Error('runs as a worker thread of the gateway');
 const port = parentPort;
+const { early: isEarly } = workerData as ThreadData;
 const say = (message: FromWorker) => port.postMessage(message);
 
 /** Numbers of an output's row; 0 where the graph does not give it. */
@@ -156,12 +157,11 @@ async function start(message: Extract<ToWorker, { kind: 'start' }>): Promise<voi
   const warmUp = (count: number) => runEmpty(sessions, count, bundle, memory, features);
   await warmUp(1);
   // A gateway that starts connects meanwhile; one that takes another bundle under way has windows waiting.
-  const { warm: starts } = workerData as ThreadData;
-  if (!starts) await warmUp(WARM_BATCH);
+  if (!isEarly) await warmUp(WARM_BATCH);
   inference = new Inference({ primary, backup }, bundle, memory, jobs, results, message.paced);
   const { name, version } = engine;
   say({ kind: 'ready', engine: { name, version }, digest: bundle.digest, largestAnswerError, results: results.buffer, resultShape });
-  if (starts) queue = queue.then(() => warmUp(WARM_BATCH)).catch(() => {});
+  if (isEarly) queue = queue.then(() => warmUp(WARM_BATCH)).catch(() => {});
 }
 
 /** The first runs of a session allocate its arena; no window shall pay for that, and no counter shall see it. */
@@ -207,7 +207,7 @@ function toBackground(): void {
   }
 }
 
-if ((workerData as ThreadData).warm) warmEngine();
+if (isEarly) warmEngine();
 
 /** One thing after the other: a session runs one batch at a time. */
 let queue: Promise<void> = Promise.resolve();

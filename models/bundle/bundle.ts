@@ -277,7 +277,7 @@ export async function checkAnswers(bundle: Bundle, session: Session): Promise<nu
   const { logits: expected, ...inputs } = tensors;
   const { tolerance } = manifest.answers;
   const classes = manifest.classes.length;
-  // None would prove anything.
+  // Answers of no window would hold for any graph.
   if (expected?.type !== 'float32' || expected.shape.length !== 2 || !(expected.shape[0] > 0) || expected.shape[1] !== classes)
     throw new BundleRefusal('bundle/answers', `${FILES.answers}: logits are not float32 [windows, ${classes}]`);
   const feeds: Record<string, TensorData> = { ...inputs, adapterBank: answerBank(bankLayout(manifest).size) };

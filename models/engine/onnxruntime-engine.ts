@@ -75,7 +75,7 @@ const PROBE: Graph = {
   nodes: [{ op: 'Identity', inputs: ['x'], outputs: ['y'], attributes: {} }],
 };
 
-/** Loads the library and lets it set itself up, a tenth of a second that need not wait for a model. */
+/** Loads the library and lets it set itself up, which need not wait for a model. */
 export async function warmOnnxruntime(): Promise<void> {
   const { load } = await createOnnxruntimeEngine();
   // It sets itself up for the first model, and then refuses this one.

@@ -3,8 +3,8 @@ import { endThread } from './end-thread.ts';
 
 /** What an inference thread is told as it starts. */
 export interface ThreadData {
-  /** Whether to load onnxruntime before anybody asks for it. */
-  readonly warm: boolean;
+  /** Whether it was started with the process: before anybody knows what it is to run, and before any stream has come. */
+  readonly early: boolean;
 }
 
 /** Started before anybody knew what it is to run. */
@@ -18,14 +18,14 @@ const forget = () => {
 };
 
 /**
- * Starts an inference thread before the main thread has read its own program, let alone a configuration: the two load beside each other, on two cores
- * a quarter of the time until the first decision. One that cannot be started now is started when it is asked for.
+ * Starts an inference thread before the main thread has read its own program, let alone a configuration: the two load beside each other. One that cannot
+ * be started now is started when it is asked for.
  *
  * @param programs folder with inference-worker.js, as a URL with a closing slash
  */
 export function startEarly(programs: URL): void {
   try {
-    early = start(programs, { warm: true }).once('error', forget);
+    early = start(programs, { early: true }).once('error', forget);
   } catch {
     // Whoever asks for one hears why there is none.
   }
@@ -33,7 +33,7 @@ export function startEarly(programs: URL): void {
 
 /** The thread that was started early, once; another afterwards. */
 export function inferenceWorker(programs: URL): Worker {
-  const worker = early?.off('error', forget) ?? start(programs, { warm: false });
+  const worker = early?.off('error', forget) ?? start(programs, { early: false });
   early = undefined;
   return worker;
 }
